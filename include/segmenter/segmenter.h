@@ -1,0 +1,465 @@
+/* segmenter.h - partitioned streams and consumer groups on Redis or Valkey.
+ *
+ * A stream is split into partitions. A message's key picks its partition, so messages of one key
+ * stay in order. Each consumer group gives every partition to exactly one live consumer, which
+ * gets its messages in order, acknowledges them, and hands the partition over when it leaves,
+ * crashes, or another consumer joins. docs/guarantees.md says what is promised and what is not.
+ *
+ *     client ──┬── producer ──> stream: partition 0 │ 0 1 2 3 4 5 6 ...   offsets
+ *              │                        partition 1 │ 0 1 2 3 ...
+ *              └── consumer <── group ──┘ (owner, epoch, committed offset of each partition)
+ *
+ * Ownership  Each seg_X_open() is matched by one seg_X_close(); each function with an `out`
+ *            object by that object's _free(). Both accept NULL. Every other returned pointer is
+ *            borrowed from the object that it was asked of, and dies with it.
+ * Inputs     Copied before the call returns; nothing has to outlive it.
+ * Options    Structs whose first member is `size`: set them with SEG_INIT(&opts), then assign
+ *            what differs. Zero or NULL means the default. New members only come at the end; a
+ *            member that this library is too old to know, set to non-zero, is SEG_EINVAL.
+ * Errors     SEG_OK is 0. `out` is written only on success, `err` (the last parameter, may be
+ *            NULL) only on failure. The text is for people: the fault first, then the way out.
+ *            Every function that takes `err` can also return SEG_EINVAL for a NULL or malformed
+ *            argument and SEG_ENOMEM; those are not repeated below.
+ * Threads    client: any thread. producer: seg_send and seg_send_async from any thread; poll and
+ *            flush from one at a time. consumer: one thread at a time, except seg_ack,
+ *            seg_consumer_stop and the plain questions (active, member, assignment, counters).
+ *            A breach returns SEG_EBUSY. Handles do not survive fork().
+ * Callbacks  Run only inside a poll, flush or close call, on its thread, with no lock held; only
+ *            the log callback may run on any thread. They may call anything but poll, flush and
+ *            close on the handle that called them.
+ * Time       Milliseconds, int64_t. A wait of 0 does not block; SEG_FOREVER never gives up.
+ *            Time stamps of messages are milliseconds since 1970-01-01 UTC.
+ * Names      Namespaces, streams, groups and members: 1 to 200 of [A-Za-z0-9._-].
+ * Outcomes   A call that failed was certainly not done, except where its status is SEG_EUNKNOWN:
+ *            then the server may or may not have done it. */
+#ifndef SEGMENTER_SEGMENTER_H
+#define SEGMENTER_SEGMENTER_H
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <segmenter/version.h>
+
+#if defined(__cplusplus)
+extern "C" {
+#endif
+
+/* ---- Status ------------------------------------------------------------------------------- */
+
+/* Name, value, retriable, text. Values are permanent; new ones are added at the end.
+ * Retriable: the same call, made again later, can succeed with nothing else changed. */
+#define SEG_STATUS_MAP(X)                                                                          \
+    X(OK, 0, false, "success")                                                                     \
+    X(ENOMEM, 1, false, "out of memory")                                                           \
+    X(EINVAL, 2, false, "invalid argument or option")                                              \
+    X(ENOENT, 3, false, "no such stream or group")                                                 \
+    X(EEXIST, 4, false, "exists with other settings, or is in use")                                \
+    X(EBUSY, 5, false, "handle is in use on another thread")                                       \
+    X(ETIMEDOUT, 6, true, "timed out")                                                             \
+    X(ECONN, 7, true, "no connection to the server")                                               \
+    X(EFULL, 8, true, "stream or producer queue is full")                                          \
+    X(EFENCED, 9, false, "partition has moved to another member")                                  \
+    X(ECLOSED, 10, false, "handle is closing")                                                     \
+    X(ESERVER, 11, false, "server refused the command")                                            \
+    X(EPROTO, 12, false, "stored data is not ours")                                                \
+    X(ELOST, 13, false, "the server lost data that it had acknowledged")                           \
+    X(EUNKNOWN, 14, false, "the outcome is unknown")                                               \
+    X(EACCES, 15, false, "the server's user may not do this")                                      \
+    X(EOOM, 16, true, "the server is out of memory")
+
+typedef enum seg_status {
+#define X(name, value, retriable, text) SEG_##name = value,
+    SEG_STATUS_MAP(X)
+#undef X
+} seg_status;
+
+/* What went wrong. The caller's storage; the layout is frozen. */
+typedef struct seg_error {
+    seg_status status;
+    char text[508]; /* NUL-terminated, no newline, cut to fit */
+} seg_error;
+
+SEG_API const char *seg_status_name(seg_status s); /* "ETIMEDOUT"; "?" for an unknown value */
+SEG_API const char *seg_status_text(seg_status s); /* "timed out" */
+SEG_API bool seg_status_retriable(seg_status s);
+
+/* ---- Options ------------------------------------------------------------------------------ */
+
+#define SEG_FOREVER       INT64_MAX
+#define SEG_INIT(options) seg_init((options), sizeof *(options))
+
+/* Zero an options struct or record of `size` bytes and set its `size` member. */
+SEG_API void seg_init(void *options, size_t size);
+
+/* ---- Plain values ------------------------------------------------------------------------- */
+
+typedef struct seg_bytes {
+    const void *data; /* may be NULL where len is 0 */
+    size_t len;
+} seg_bytes;
+
+/* A message's place in its partition. Ordered by era, then offset. */
+typedef struct seg_id {
+    uint64_t era;    /* generation of the partition's log, 1 at creation */
+    uint64_t offset; /* 0, 1, 2 ... */
+} seg_id;
+
+/* Where a sent message was stored. */
+typedef struct seg_position {
+    seg_id id;
+    uint32_t partition;
+} seg_position;
+
+/* One delivery of one message: copy it, acknowledge it later. The layout is frozen. */
+typedef struct seg_delivery {
+    seg_id id;
+    uint64_t epoch; /* of the ownership under which it was delivered: grows with each new owner
+                       of the partition, so it can fence writes to other systems as well */
+    uint32_t partition;
+    uint32_t attempt; /* 1 at first, one more with each delivery of it by this consumer */
+} seg_delivery;
+
+/* ---- Client ------------------------------------------------------------------------------- */
+
+typedef struct seg_client seg_client;
+
+typedef enum seg_log_level {
+    SEG_LOG_ERROR = 0,
+    SEG_LOG_WARN,
+    SEG_LOG_INFO,
+    SEG_LOG_DEBUG
+} seg_log_level;
+
+/* `event` is a stable word ("connected", "rebalance"), `text` a sentence. Runs on any thread,
+ * also the library's own, one call at a time: be quick, and call nothing of this library. */
+typedef void seg_log_fn(seg_log_level level, const char *event, const char *text, void *arg);
+
+typedef struct seg_client_options {
+    size_t size;
+    const char *url;         /* redis://[user[:password]@]host[:port][/db] or unix:///path[?db=n];
+                                user, password and path may be %-encoded. Default
+                                "redis://127.0.0.1:6379" */
+    const char *name_space;  /* a logical container of streams; default "default" */
+    int64_t connect_timeout; /* for one connection, with its handshake; default 5000 */
+    int64_t command_timeout; /* for one answer of the server; default 5000 */
+    seg_log_fn *log;         /* default: silent. The library never prints. */
+    void *log_arg;
+    seg_log_level log_level; /* the least important level that is logged; default SEG_LOG_ERROR */
+} seg_client_options;
+
+/* Connect and check the server: Redis 7.0 or Valkey 7.2 at least, a primary, and a
+ * maxmemory-policy that evicts nothing of ours (noeviction or volatile-*, where maxmemory is
+ * set). Starts one background thread. Later disconnections are mended by it, with backoff.
+ * Errors: ECONN (names the address), EACCES (wrong password, missing right), ESERVER (too old,
+ * read-only, evicting: names the setting), ETIMEDOUT.
+ * Any thread. Costs one connection and a handful of commands. */
+SEG_API seg_status seg_client_open(seg_client **out, const seg_client_options *opts,
+                                   seg_error *err);
+
+/* Close the connections and end the thread. Close its producers and consumers before: those still
+ * open are cut off, their calls return SEG_ECLOSED, and they must still be closed. Never waits for
+ * the server. */
+SEG_API void seg_client_close(seg_client *c);
+
+/* The server as it introduced itself, "redis 7.0.15" or "valkey 8.0.1". Any thread. */
+SEG_API const char *seg_client_server(const seg_client *c);
+
+/* ---- Streams ------------------------------------------------------------------------------ */
+
+/* What an append does when every message that its bound leaves room for is still unread. */
+typedef enum seg_on_full {
+    SEG_BLOCK = 0,  /* the producer keeps it and tries again until its delivery timeout */
+    SEG_REJECT,     /* the send fails at once with SEG_EFULL */
+    SEG_DROP_OLDEST /* the oldest messages make room, read or not: a ring buffer */
+} seg_on_full;
+
+typedef struct seg_stream_options {
+    size_t size;
+    uint32_t partitions; /* 1 to 4096; no default */
+    uint64_t
+        max_messages; /* the size: messages kept for each partition; 1 to 2^40; default 100000 */
+    seg_on_full on_full;
+    bool accept_existing; /* an existing stream is success whatever its settings are */
+} seg_stream_options;
+
+/* Register a stream. Its settings are fixed then. Creating it again with the same settings is
+ * success. Errors: EEXIST (other settings; the text names both), ECONN, ETIMEDOUT, ESERVER.
+ * Any thread. One script, and one for each partition, pipelined. */
+SEG_API seg_status seg_stream_create(seg_client *c, const char *stream,
+                                     const seg_stream_options *opts, seg_error *err);
+
+/* Delete a stream with its messages and groups. Its producers and consumers get SEG_ENOENT.
+ * Errors: ENOENT. Any thread. One script, and one for each partition, pipelined. */
+SEG_API seg_status seg_stream_delete(seg_client *c, const char *stream, seg_error *err);
+
+/* A sorted list of names, an immutable snapshot; any thread. */
+typedef struct seg_names seg_names;
+SEG_API size_t seg_names_count(const seg_names *n);
+SEG_API const char *seg_names_at(const seg_names *n, size_t i); /* NULL past the end */
+SEG_API void seg_names_free(seg_names *n);
+
+/* The namespace's streams. Any thread. One command. */
+SEG_API seg_status seg_stream_list(seg_names **out, seg_client *c, seg_error *err);
+
+/* One partition of a stream, as it was when asked. Members are only added at the end. */
+typedef struct seg_stream_partition {
+    uint64_t era;
+    uint64_t first;    /* offset of the oldest message that is kept */
+    uint64_t next;     /* offset that the next message will get */
+    uint64_t messages; /* next - first */
+} seg_stream_partition;
+
+/* A stream's settings and partitions, an immutable snapshot; any thread. */
+typedef struct seg_stream_info seg_stream_info;
+/* Errors: ENOENT, ELOST (a partition's state is missing). Any thread. One command for each
+ * partition, pipelined. */
+SEG_API seg_status seg_stream_describe(seg_stream_info **out, seg_client *c, const char *stream,
+                                       seg_error *err);
+SEG_API const char *seg_stream_info_name(const seg_stream_info *s);
+SEG_API uint32_t seg_stream_info_partitions(const seg_stream_info *s);
+SEG_API uint64_t seg_stream_info_max_messages(const seg_stream_info *s); /* for each partition */
+SEG_API seg_on_full seg_stream_info_on_full(const seg_stream_info *s);
+SEG_API int64_t seg_stream_info_created(const seg_stream_info *s);   /* ms since 1970 */
+SEG_API uint64_t seg_stream_info_messages(const seg_stream_info *s); /* kept, all partitions */
+/* NULL where `partition` is not below seg_stream_info_partitions(). */
+SEG_API const seg_stream_partition *seg_stream_info_partition(const seg_stream_info *s,
+                                                              uint32_t partition);
+SEG_API void seg_stream_info_free(seg_stream_info *s);
+
+/* "block", "reject", "drop-oldest"; NULL for an unknown value. */
+SEG_API const char *seg_on_full_name(seg_on_full policy);
+
+/* The partition of a key: FNV-1a (32 bit) of its bytes, modulo `partitions` (which is not 0). */
+SEG_API uint32_t seg_partition_of(seg_bytes key, uint32_t partitions);
+
+/* ---- Groups ------------------------------------------------------------------------------- */
+
+/* The stream's groups. Errors: ENOENT. Any thread. Two commands. */
+SEG_API seg_status seg_group_list(seg_names **out, seg_client *c, const char *stream,
+                                  seg_error *err);
+
+/* Delete a group and its cursors. Errors: ENOENT, EEXIST (it has live members).
+ * Any thread. One script, and one for each partition, pipelined. */
+SEG_API seg_status seg_group_delete(seg_client *c, const char *stream, const char *group,
+                                    seg_error *err);
+
+/* One partition in a group, as it was when asked. Members are only added at the end. */
+typedef struct seg_group_partition {
+    uint64_t era;
+    uint64_t committed; /* offset of the first message that is not acknowledged */
+    uint64_t next;      /* offset that the next message will get */
+    uint64_t lag;       /* next - committed, or next - first where the group was overtaken */
+    uint64_t acked;     /* messages acknowledged out of order, at or past `committed` */
+    uint64_t epoch;     /* of its latest owner; 0 before the first */
+    const char *owner;  /* member id; NULL where there is none */
+} seg_group_partition;
+
+/* A group's members and partitions, an immutable snapshot; any thread. */
+typedef struct seg_group_info seg_group_info;
+/* Errors: ENOENT (stream or group), ELOST. Any thread. One command for each partition and one
+ * for the group, pipelined. */
+SEG_API seg_status seg_group_describe(seg_group_info **out, seg_client *c, const char *stream,
+                                      const char *group, seg_error *err);
+SEG_API const char *seg_group_info_name(const seg_group_info *g);
+SEG_API const char *seg_group_info_stream(const seg_group_info *g);
+SEG_API uint32_t seg_group_info_partitions(const seg_group_info *g);
+SEG_API uint64_t seg_group_info_lag(const seg_group_info *g); /* exact, of all partitions */
+SEG_API const seg_group_partition *seg_group_info_partition(const seg_group_info *g,
+                                                            uint32_t partition);
+SEG_API size_t seg_group_info_members(const seg_group_info *g); /* with a live lease */
+SEG_API const char *seg_group_info_member(const seg_group_info *g, size_t i); /* its id */
+SEG_API const char *seg_group_info_host(const seg_group_info *g, size_t i);
+/* The partitions that member `i` owns, ascending; their number in `n`. */
+SEG_API const uint32_t *seg_group_info_owned(const seg_group_info *g, size_t i, size_t *n);
+SEG_API void seg_group_info_free(seg_group_info *g);
+
+/* ---- Producer ----------------------------------------------------------------------------- */
+
+/* A message to send. */
+typedef struct seg_record {
+    size_t size;
+    seg_bytes key;            /* at most 64 KiB; empty: partitions take turns, batch by batch */
+    seg_bytes value;          /* at most the producer's max_message, with key and headers */
+    const seg_bytes *headers; /* name, value, name, value ... in order, names may repeat */
+    size_t n_headers;         /* pairs */
+    int64_t timestamp;        /* ms since 1970; 0: now */
+} seg_record;
+
+typedef struct seg_producer seg_producer;
+
+typedef struct seg_producer_options {
+    size_t size;
+    int64_t linger;           /* how long a batch waits for more messages; default 0: only while
+                                 the batches before it are under way */
+    int64_t delivery_timeout; /* from send to outcome; default 120000; SEG_FOREVER */
+    size_t max_batch;         /* bytes of one batch; 1 KiB to 64 MiB; default 64 KiB. A message
+                                 that is larger travels alone. */
+    size_t max_message;       /* bytes of key, value and headers; default 1 MiB; up to 64 MiB */
+    size_t max_queued;        /* bytes of all that is not yet acknowledged; default 32 MiB */
+} seg_producer_options;
+
+/* Errors: ENOENT (no such stream), EACCES (a right is missing), and the client's.
+ * Any thread. Two commands. */
+SEG_API seg_status seg_producer_open(seg_producer **out, seg_client *c, const char *stream,
+                                     const seg_producer_options *opts, seg_error *err);
+
+/* Send and wait for the outcome, at most the delivery timeout. `where` may be NULL. Errors: EFULL
+ * (policy reject; or the queue was full, or with policy block the stream, until the delivery
+ * timeout), ETIMEDOUT (never reached the server), EUNKNOWN (the answer did not come in time),
+ * ENOENT (stream deleted), ELOST, EOOM, EACCES, ESERVER, ECLOSED. Any thread, also many at once:
+ * their messages share batches. */
+SEG_API seg_status seg_send(seg_producer *p, const seg_record *r, seg_position *where,
+                            seg_error *err);
+
+/* The outcome of one seg_send_async. `where` is NULL and `err` is set where it failed. */
+typedef void seg_sent_fn(seg_status status, const seg_position *where, const seg_error *err,
+                         void *arg);
+
+/* Queue a message. SEG_OK promises exactly one call of `done` (may be NULL) with the outcome, from
+ * a later poll, flush or close; any other status promises none. Messages of one key are
+ * stored in the order of their calls: where one fails, those queued behind it are stored after it
+ * would have been, or fail too. Errors: EFULL (max_queued reached: poll, then call again),
+ * ECLOSED, ENOENT, ELOST. Any thread. Never blocks. No server operation of its own: a batch is
+ * one transaction. */
+SEG_API seg_status seg_send_async(seg_producer *p, const seg_record *r, seg_sent_fn *done,
+                                  void *arg, seg_error *err);
+
+/* Run the callbacks of what has finished; wait for the first at most `wait`. SEG_OK, also where
+ * there was nothing. */
+SEG_API seg_status seg_producer_poll(seg_producer *p, int64_t wait, seg_error *err);
+
+/* Send what lingers and wait until everything queued before has an outcome, running the callbacks.
+ * Errors: ETIMEDOUT (something is still under way). */
+SEG_API seg_status seg_producer_flush(seg_producer *p, int64_t wait, seg_error *err);
+
+/* Sent, failed, waiting: messages since open. Any thread. */
+typedef struct seg_producer_stats {
+    size_t size;
+    uint64_t stored, failed, queued, batches, retries, full; /* full: FULL answers */
+    uint64_t queued_bytes;
+} seg_producer_stats;
+SEG_API void seg_producer_get_stats(const seg_producer *p, seg_producer_stats *out);
+
+/* Close; what is still unsent gets SEG_ECLOSED, what is under way and unanswered SEG_EUNKNOWN, by
+ * their callbacks, in this call. Flush before, if it must arrive. Never waits for the server. */
+SEG_API void seg_producer_close(seg_producer *p);
+
+/* ---- Consumer ----------------------------------------------------------------------------- */
+
+typedef struct seg_consumer seg_consumer;
+
+typedef enum seg_rebalance {
+    SEG_ASSIGNED = 1, /* these partitions are this consumer's now */
+    SEG_REVOKED,      /* they will be handed over: no more is delivered from them; what was
+                         delivered can be acknowledged until the drain timeout */
+    SEG_LOST          /* they are another member's already: acknowledging fails with EFENCED */
+} seg_rebalance;
+
+typedef void seg_rebalance_fn(seg_rebalance what, const uint32_t *partitions, size_t n, void *arg);
+
+/* `count` messages from `first` on were dropped from the stream before this group read them (the
+ * policy drop-oldest), and will not be delivered. */
+typedef void seg_overtaken_fn(uint32_t partition, seg_id first, uint64_t count, void *arg);
+
+typedef enum seg_start { SEG_EARLIEST = 0, SEG_LATEST } seg_start;
+
+typedef struct seg_consumer_options {
+    size_t size;
+    const char *group;       /* created on first use; no default */
+    const char *name;        /* member id, unique in the group; default random. A newer consumer of
+                                the same name replaces the older one, which gets EFENCED. */
+    int64_t session_timeout; /* a member not heard of for so long is dead; 100 to 3600000;
+                                default 10000 */
+    int64_t ack_timeout;     /* a message not acknowledged in time is delivered again; at least
+                                10; default 30000; SEG_FOREVER */
+    int64_t drain_timeout;   /* how long a hand-over waits for what is in flight; default 10000;
+                                negative: not at all */
+    seg_start start;         /* where a group starts that this consumer creates */
+    size_t max_prefetch;     /* bytes fetched ahead of poll; default 8 MiB; at least 64 KiB */
+    uint32_t max_in_flight;  /* messages of one partition delivered past the first that is not
+                                acknowledged; default 16384; up to 65536 */
+    seg_rebalance_fn *on_rebalance; /* run by poll and close */
+    void *rebalance_arg;
+    seg_overtaken_fn *on_overtaken; /* run by poll */
+    void *overtaken_arg;
+} seg_consumer_options;
+
+/* Join `group` on `stream`; the group is created on first use. Returns once the member is known to
+ * the server; partitions come while polling. Errors: ENOENT (no such stream), ELOST, and the
+ * client's. Any thread. One script, and one for each partition where the group is new. */
+SEG_API seg_status seg_consumer_open(seg_consumer **out, seg_client *c, const char *stream,
+                                     const seg_consumer_options *opts, seg_error *err);
+
+typedef struct seg_message seg_message;
+SEG_API seg_bytes seg_message_key(const seg_message *m);
+SEG_API seg_bytes seg_message_value(const seg_message *m);
+SEG_API int64_t seg_message_timestamp(const seg_message *m);
+SEG_API size_t seg_message_headers(const seg_message *m); /* pairs */
+/* Header `i`; either out may be NULL. False past the end. */
+SEG_API bool seg_message_header(const seg_message *m, size_t i, seg_bytes *name, seg_bytes *value);
+SEG_API seg_delivery seg_message_delivery(const seg_message *m);
+
+/* Messages that one poll returned. Reading it needs no lock; one thread at a time frees it. Its
+ * messages live until it is freed, also after they were acknowledged or the consumer closed. */
+typedef struct seg_batch seg_batch;
+SEG_API size_t seg_batch_count(const seg_batch *b);
+SEG_API const seg_message *seg_batch_at(const seg_batch *b, size_t i); /* NULL past the end */
+SEG_API void seg_batch_free(seg_batch *b);                             /* acknowledges nothing */
+
+/* Return up to `max` (1 to 1000000) messages, waiting for the first at most `wait`; the batch may
+ * be empty. Those of one partition come in offset order, one whose ack timeout ran out comes
+ * again before any later one of its partition. Runs the callbacks. `*out` is always set on SEG_OK.
+ * Errors, each meaning that this consumer is over and wants closing: ENOENT (stream or group
+ * deleted), ELOST, EFENCED (replaced by a newer consumer of its name), ECLOSED (after
+ * seg_consumer_stop), EACCES, ESERVER, EPROTO. A lost connection is no error: poll returns empty
+ * batches and the consumer reconnects. One thread at a time (SEG_EBUSY). */
+SEG_API seg_status seg_consumer_poll(seg_batch **out, seg_consumer *c, size_t max, int64_t wait,
+                                     seg_error *err);
+
+/* Acknowledge `n` deliveries, in any order. Queued: the background thread commits it at once,
+ * seg_consumer_commit waits for that. A delivery that is acknowledged already is no error.
+ * Errors: EFENCED (at least one belongs to a partition that this consumer no longer owns; the
+ * others are acknowledged), EINVAL (a message that was never delivered). Any thread. */
+SEG_API seg_status seg_ack(seg_consumer *c, const seg_delivery *d, size_t n, seg_error *err);
+
+/* seg_ack for all messages of a batch. Any thread. */
+SEG_API seg_status seg_ack_batch(seg_consumer *c, const seg_batch *b, seg_error *err);
+
+/* Wait until the server has stored every acknowledgement made so far: none of these messages is
+ * delivered to the group again. Errors: ETIMEDOUT, EFENCED (a partition moved before), and poll's.
+ * Any thread. */
+SEG_API seg_status seg_consumer_commit(seg_consumer *c, int64_t wait, seg_error *err);
+
+/* True while the member is known to the server and its lease runs. Any thread. */
+SEG_API bool seg_consumer_active(const seg_consumer *c);
+
+/* Its member id. Any thread. */
+SEG_API const char *seg_consumer_member(const seg_consumer *c);
+
+/* Write up to `cap` of the partitions it owns to `out`, ascending; returns how many there are. */
+SEG_API size_t seg_consumer_assignment(const seg_consumer *c, uint32_t *out, size_t cap);
+
+/* Counters since open. Any thread. */
+typedef struct seg_consumer_stats {
+    size_t size;
+    uint64_t delivered, redelivered, acked; /* messages */
+    uint64_t overtaken;                     /* messages dropped before this consumer read them */
+    uint64_t foreign;                       /* log entries that were not ours, skipped */
+    uint64_t fenced;                        /* commits that the server refused */
+    uint64_t rebalances;                    /* times its partitions changed */
+    uint64_t prefetched_bytes;              /* now */
+} seg_consumer_stats;
+SEG_API void seg_consumer_get_stats(const seg_consumer *c, seg_consumer_stats *out);
+
+/* Make the running and every later poll return SEG_ECLOSED. Any thread; async-signal-safe. */
+SEG_API void seg_consumer_stop(seg_consumer *c);
+
+/* Stop delivering, commit what was acknowledged, hand the partitions back, leave the group.
+ * Unacknowledged messages go to the next owner at once. Waits for the server at most
+ * command_timeout; past it, the lease runs out. */
+SEG_API void seg_consumer_close(seg_consumer *c);
+
+#if defined(__cplusplus)
+}
+#endif
+#endif
