@@ -1,0 +1,228 @@
+/* batch.c - records are encoded once, into their final place: a batch is gathered, sealed and sent
+ * without a copy. Reading checks the CRC first and then trusts nothing all the same: a CRC tells
+ * damage, not malice. */
+#include "core/batch.h"
+
+#include <string.h>
+
+#include "base/hash.h"
+
+/* Places in the header. */
+enum { AT_VERSION = 2, AT_CODEC = 3, AT_COUNT = 4, AT_BASE = 8, AT_SIZE = 16, AT_CRC = 20 };
+enum { CODEC_NONE = 0, RECORD_MIN = 4 /* one byte for each of its four varints */ };
+
+static void put32(uint8_t *p, uint32_t v) {
+    for (unsigned i = 0; i < 4; i++)
+        p[i] = (uint8_t)(v >> (8 * i));
+}
+
+static void put64(uint8_t *p, uint64_t v) {
+    for (unsigned i = 0; i < 8; i++)
+        p[i] = (uint8_t)(v >> (8 * i));
+}
+
+static uint64_t get(const uint8_t *p, unsigned bytes) {
+    uint64_t v = 0;
+    for (unsigned i = 0; i < bytes; i++)
+        v |= (uint64_t)p[i] << (8 * i);
+    return v;
+}
+
+static uint32_t checksum(const uint8_t *batch, size_t len) {
+    uint32_t crc = sg_crc32c(0, batch, AT_CRC);
+    return sg_crc32c(crc, batch + SG_BATCH_HEADER, len - SG_BATCH_HEADER);
+}
+
+/* Both differences wrap: any two time stamps can be in one batch. */
+static uint64_t encode_ts(int64_t ts, int64_t base) {
+    return sg_zigzag((int64_t)((uint64_t)ts - (uint64_t)base));
+}
+
+static int64_t decode_ts(uint64_t delta, int64_t base) {
+    return (int64_t)((uint64_t)base + (uint64_t)sg_unzigzag(delta));
+}
+
+/* ---- Writing ------------------------------------------------------------------------------ */
+
+void sg_batch_writer_init(sg_batch_writer *w, size_t max_bytes) {
+    /* `size` and `count` are 32 bits wide; count is below size, so this bounds both. */
+    size_t limit = UINT32_MAX;
+    sg_buf_init(&w->buf, max_bytes < limit ? max_bytes : limit);
+    w->count = 0;
+    w->base_ts = 0;
+}
+
+void sg_batch_writer_fini(sg_batch_writer *w) {
+    sg_buf_fini(&w->buf);
+    sg_batch_writer_init(w, w->buf.max);
+}
+
+static void add_saturating(size_t *sum, size_t n) {
+    if (__builtin_add_overflow(*sum, n, sum))
+        *sum = SIZE_MAX;
+}
+
+static void add_bytes_size(size_t *sum, seg_bytes b) {
+    add_saturating(sum, sg_varint_size(b.len));
+    add_saturating(sum, b.len);
+}
+
+size_t sg_batch_record_size(const seg_record *r, int64_t base_ts) {
+    size_t sum = sg_varint_size(encode_ts(r->timestamp, base_ts));
+    add_bytes_size(&sum, r->key);
+    add_bytes_size(&sum, r->value);
+    add_saturating(&sum, sg_varint_size(r->n_headers));
+    for (size_t i = 0; i < r->n_headers; i++) {
+        add_bytes_size(&sum, r->headers[2 * i]);
+        add_bytes_size(&sum, r->headers[2 * i + 1]);
+    }
+    return sum;
+}
+
+static uint8_t *write_bytes(uint8_t *at, seg_bytes b) {
+    at += sg_varint_write(at, b.len);
+    if (b.len > 0)
+        memcpy(at, b.data, b.len);
+    return at + b.len;
+}
+
+bool sg_batch_add(sg_batch_writer *w, const seg_record *r) {
+    int64_t base = w->count == 0 ? r->timestamp : w->base_ts;
+    size_t header = w->count == 0 ? SG_BATCH_HEADER : 0;
+    size_t size = sg_batch_record_size(r, base);
+    if (size > SIZE_MAX - header || !sg_buf_reserve(&w->buf, header + size))
+        return false;
+    if (header > 0)
+        memset(w->buf.data, 0, header);
+    uint8_t *at = w->buf.data + w->buf.len + header;
+    at += sg_varint_write(at, encode_ts(r->timestamp, base));
+    at = write_bytes(at, r->key);
+    at = write_bytes(at, r->value);
+    at += sg_varint_write(at, r->n_headers);
+    for (size_t i = 0; i < 2 * r->n_headers; i++)
+        at = write_bytes(at, r->headers[i]);
+    w->buf.len += header + size;
+    w->base_ts = base;
+    w->count++;
+    return true;
+}
+
+size_t sg_batch_size(const sg_batch_writer *w) {
+    return w->buf.len;
+}
+
+void sg_batch_seal(sg_batch_writer *w) {
+    if (w->count == 0)
+        return;
+    uint8_t *p = w->buf.data;
+    memcpy(p, "SB", 2);
+    p[AT_VERSION] = SG_BATCH_VERSION;
+    p[AT_CODEC] = CODEC_NONE;
+    put32(p + AT_COUNT, w->count);
+    put64(p + AT_BASE, (uint64_t)w->base_ts);
+    put32(p + AT_SIZE, (uint32_t)(w->buf.len - SG_BATCH_HEADER));
+    put32(p + AT_CRC, checksum(p, w->buf.len));
+}
+
+/* ---- Reading ------------------------------------------------------------------------------ */
+
+/* The fault of the header, or NULL. */
+static const char *header_fault(const uint8_t *p, size_t len) {
+    if (len < SG_BATCH_HEADER)
+        return "shorter than a record batch's header";
+    if (memcmp(p, "SB", 2) != 0)
+        return "no record batch: it does not start with \"SB\"";
+    if (p[AT_VERSION] != SG_BATCH_VERSION)
+        return "record batch of an unknown format version";
+    if (p[AT_CODEC] != CODEC_NONE)
+        return "record batch of an unknown codec";
+    size_t body = len - SG_BATCH_HEADER;
+    if (get(p + AT_SIZE, 4) != body)
+        return "record batch of another length than its header says";
+    uint64_t count = get(p + AT_COUNT, 4);
+    if (count == 0 || count > body / RECORD_MIN)
+        return "record batch with a count that does not fit its length";
+    if (get(p + AT_CRC, 4) != checksum(p, len))
+        return "record batch with a wrong CRC: it was damaged";
+    return NULL;
+}
+
+bool sg_batch_open(sg_batch_reader *r, const void *data, size_t len, const char **why) {
+    const uint8_t *p = data;
+    const char *fault = header_fault(p, len);
+    if (fault != NULL) {
+        if (why != NULL)
+            *why = fault;
+        return false;
+    }
+    uint32_t count = (uint32_t)get(p + AT_COUNT, 4);
+    *r = (sg_batch_reader){
+        .at = p + SG_BATCH_HEADER,
+        .end = p + len,
+        .count = count,
+        .left = count,
+        .base_ts = (int64_t)get(p + AT_BASE, 8),
+    };
+    return true;
+}
+
+static bool read_varint(const uint8_t **at, const uint8_t *end, uint64_t *v) {
+    size_t n = sg_varint_read(*at, end, v);
+    *at += n;
+    return n > 0;
+}
+
+static bool read_bytes(const uint8_t **at, const uint8_t *end, seg_bytes *out) {
+    uint64_t len;
+    if (!read_varint(at, end, &len) || len > (uint64_t)(end - *at))
+        return false;
+    *out = (seg_bytes){*at, (size_t)len};
+    *at += len;
+    return true;
+}
+
+static bool read_headers(const uint8_t **at, const uint8_t *end, sg_record_view *v) {
+    uint64_t pairs;
+    if (!read_varint(at, end, &pairs) || pairs > (uint64_t)(end - *at) / 2)
+        return false;
+    const uint8_t *first = *at;
+    seg_bytes ignored;
+    for (uint64_t i = 0; i < 2 * pairs; i++)
+        if (!read_bytes(at, end, &ignored))
+            return false;
+    v->headers = (seg_bytes){first, (size_t)(*at - first)};
+    v->n_headers = (uint32_t)pairs; /* below the batch's length, so below 2^32 */
+    return true;
+}
+
+int sg_batch_next(sg_batch_reader *r, sg_record_view *out) {
+    if (r->left == 0)
+        return r->at == r->end ? 0 : -1;
+    const uint8_t *at = r->at;
+    sg_record_view v;
+    uint64_t delta;
+    if (!read_varint(&at, r->end, &delta) || !read_bytes(&at, r->end, &v.key) ||
+        !read_bytes(&at, r->end, &v.value) || !read_headers(&at, r->end, &v))
+        return -1;
+    v.timestamp = decode_ts(delta, r->base_ts);
+    *out = v;
+    r->at = at;
+    r->left--;
+    return 1;
+}
+
+bool sg_header_next(seg_bytes *headers, seg_bytes *name, seg_bytes *value) {
+    if (headers->len == 0)
+        return false;
+    const uint8_t *at = headers->data;
+    const uint8_t *end = at + headers->len;
+    seg_bytes n, v;
+    if (!read_bytes(&at, end, &n) || !read_bytes(&at, end, &v))
+        return false;
+    *headers = (seg_bytes){at, (size_t)(end - at)};
+    if (name != NULL)
+        *name = n;
+    if (value != NULL)
+        *value = v;
+    return true;
+}
