@@ -1,0 +1,213 @@
+/* exchange.c - requests out, answers in: what is under way on a connection that is up.
+ *
+ * When is an answer overdue? Answers come in order, so only the oldest request matters, and its
+ * time does not run while the server owes us nothing: it begins (`since`) at the latest of
+ *
+ *   - its being queued with nothing before it,
+ *   - the answer before it: a blocking read ahead of it may have taken long, and did no wrong,
+ *   - the socket's taking bytes while its own last byte was not sent: a large request over a slow
+ *     line. Bytes of later requests do not count: a stopped server's kernel takes those for long,
+ *   - the arrival of each PARTIAL_STEP bytes of it: a large answer over a slow line. Fewer do not
+ *     count, so that nobody keeps us waiting by a byte now and then. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "redis/conn_impl.h"
+
+#define PARTIAL_STEP (64 * 1024)
+
+/* ---- Time --------------------------------------------------------------------------------- */
+
+static void restart_clock(sg_conn *c, int64_t now) {
+    c->since = now;
+    c->partial = 0;
+}
+
+void sg_exchange_heard(sg_conn *c, size_t bytes, int64_t now) {
+    c->heard_at = now;
+    c->partial += bytes;
+    if (c->phase == SG_CONN_UP && c->partial >= PARTIAL_STEP)
+        restart_clock(c, now);
+}
+
+void sg_exchange_sent(sg_conn *c, uint64_t from, int64_t now) {
+    const sg_request *head = sg_requests_head(&c->requests);
+    if (head != NULL && from < head->end)
+        c->since = now;
+}
+
+int64_t sg_exchange_deadline(const sg_conn *c) {
+    const sg_request *head = sg_requests_head(&c->requests);
+    if (head == NULL)
+        return INT64_MAX;
+    return sg_clock_after(sg_clock_after(c->since, c->o.command_timeout), head->wait);
+}
+
+/* ---- Requests out ------------------------------------------------------------------------- */
+
+bool sg_conn_begin(sg_conn *c) {
+    c->building = c->phase == SG_CONN_UP && sg_requests_reserve(&c->requests);
+    c->failed = false;
+    c->answers = c->args_left = 0;
+    c->from = sg_out_end(&c->out);
+    return c->building;
+}
+
+void sg_conn_command(sg_conn *c, size_t argc) {
+    if (!c->building)
+        return;
+    c->failed = c->failed || c->args_left != 0 || argc == 0 || !sg_out_command(&c->out, argc);
+    c->answers++;
+    c->args_left = argc;
+}
+
+void sg_conn_arg(sg_conn *c, const void *data, size_t len) {
+    if (!c->building)
+        return;
+    c->failed = c->failed || c->args_left == 0 || !sg_out_arg(&c->out, data, len);
+    c->args_left--;
+}
+
+void sg_conn_arg_str(sg_conn *c, const char *s) {
+    sg_conn_arg(c, s, strlen(s));
+}
+
+void sg_conn_arg_u64(sg_conn *c, uint64_t v) {
+    char digits[24];
+    int n = snprintf(digits, sizeof digits, "%llu", (unsigned long long)v);
+    sg_conn_arg(c, digits, (size_t)n);
+}
+
+static bool end_request(sg_conn *c, sg_request r) {
+    if (!c->building)
+        return false;
+    c->building = false;
+    if (c->failed || c->args_left != 0 || c->answers == 0) {
+        sg_out_rewind(&c->out, c->from);
+        return false;
+    }
+    if (c->requests.count == 0)
+        restart_clock(c, sg_clock_ms());
+    r.answers = c->answers;
+    r.end = sg_out_end(&c->out);
+    sg_requests_push(&c->requests, r);
+    if (r.kind != SG_REQUEST_USER)
+        c->internal++;
+    return true;
+}
+
+bool sg_conn_end(sg_conn *c, sg_result_fn *fn, void *arg, int64_t wait) {
+    return end_request(c, (sg_request){.fn = fn, .arg = arg, .wait = wait});
+}
+
+size_t sg_conn_pending(const sg_conn *c) {
+    return c->requests.count - c->internal;
+}
+
+size_t sg_conn_unsent(const sg_conn *c) {
+    return sg_out_unsent(&c->out);
+}
+
+bool sg_conn_subscribe(sg_conn *c, const char *channel, bool on) {
+    sg_conn_begin(c);
+    sg_conn_command(c, 2);
+    sg_conn_arg_str(c, on ? "SSUBSCRIBE" : "SUNSUBSCRIBE");
+    sg_conn_arg_str(c, channel);
+    return end_request(c, (sg_request){.kind = on ? SG_REQUEST_SUBSCRIBE : SG_REQUEST_UNSUBSCRIBE});
+}
+
+bool sg_exchange_ping(sg_conn *c) {
+    sg_conn_begin(c);
+    sg_conn_command(c, 1);
+    sg_conn_arg_str(c, "PING");
+    return end_request(c, (sg_request){.kind = SG_REQUEST_PING});
+}
+
+/* ---- Answers in --------------------------------------------------------------------------- */
+
+static sg_request pop(sg_conn *c, int64_t now) {
+    sg_request r = sg_requests_pop(&c->requests);
+    if (r.kind != SG_REQUEST_USER)
+        c->internal--;
+    restart_clock(c, now);
+    return r;
+}
+
+static void finish(sg_conn *c, const sg_request *r, sg_reply *answer) {
+    const char *refusal = sg_reply_error(r->refusal);
+    sg_result result = {.status = SEG_OK, .reply = answer};
+    if (refusal != NULL)
+        result = (sg_result){.status = sg_reply_error_status(refusal), .text = refusal};
+    if (r->kind == SG_REQUEST_USER)
+        r->fn(r->arg, &result);
+    else if (r->kind != SG_REQUEST_PING && refusal != NULL)
+        c->o.on_push(c->o.arg, r->refusal);
+}
+
+static bool take_answer(sg_conn *c, sg_reply *r, int64_t now) {
+    sg_request *head = sg_requests_head(&c->requests);
+    if (head == NULL)
+        return false;
+    bool kept = head->refusal == NULL && sg_reply_error(r) != NULL;
+    if (kept)
+        head->refusal = r;
+    if (--head->answers > 0) {
+        restart_clock(c, now);
+        if (!kept)
+            sg_reply_free(r);
+        return true;
+    }
+    sg_request done = pop(c, now);
+    finish(c, &done, r);
+    if (!kept)
+        sg_reply_free(r);
+    sg_reply_free(done.refusal);
+    return true;
+}
+
+static bool is_push(const sg_reply *r) {
+    static const char *const words[] = {"smessage",     "message",     "pmessage",
+                                        "ssubscribe",   "subscribe",   "psubscribe",
+                                        "sunsubscribe", "unsubscribe", "punsubscribe"};
+    const sg_reply *first = sg_reply_at(r, 0);
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+        if (sg_reply_is(first, words[i]))
+            return true;
+    }
+    return false;
+}
+
+/* A push that confirms a (un)subscription is the answer to that request as well. The server also
+ * unsubscribes by itself (a slot that moves away), so it need not be. */
+static void take_push(sg_conn *c, sg_reply *r, int64_t now) {
+    const sg_request *head = sg_requests_head(&c->requests);
+    const sg_reply *word = sg_reply_at(r, 0);
+    if (head != NULL &&
+        ((head->kind == SG_REQUEST_SUBSCRIBE && sg_reply_is(word, "ssubscribe")) ||
+         (head->kind == SG_REQUEST_UNSUBSCRIBE && sg_reply_is(word, "sunsubscribe"))))
+        pop(c, now);
+    c->o.on_push(c->o.arg, r);
+    sg_reply_free(r);
+}
+
+bool sg_exchange_answer(sg_conn *c, sg_reply *r, int64_t now) {
+    if (c->o.on_push == NULL || !is_push(r))
+        return take_answer(c, r, now);
+    take_push(c, r, now);
+    return true;
+}
+
+void sg_exchange_lost(sg_conn *c, const char *why) {
+    /* Out of the connection first: a callback may look at it. */
+    sg_requests lost = c->requests;
+    c->requests = (sg_requests){0};
+    c->internal = 0;
+    while (lost.count > 0) {
+        sg_request r = sg_requests_pop(&lost);
+        if (r.kind == SG_REQUEST_USER)
+            r.fn(r.arg, &(sg_result){.status = SEG_ECONN, .lost = true, .text = why});
+        sg_reply_free(r.refusal);
+    }
+    sg_requests_fini(&lost);
+}

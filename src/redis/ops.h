@@ -1,0 +1,193 @@
+/* ops.h - every operation on the server, typed: build and send, and read the answer. Nothing else
+ * knows the scripts' arguments and answers. sg_X_send is false where the connection is not up or
+ * memory ran out: nothing was sent then and fn is never called. sg_X_read takes what fn was given;
+ * an answer that makes no sense becomes SEG_EPROTO.
+ *
+ * Each answer starts with how it ended:
+ *   status SEG_OK            the fields are set
+ *   lost                     the connection ended before the answer: it may or may not have
+ * happened otherwise                refused, and not done; err says why */
+#ifndef SG_REDIS_OPS_H
+#define SG_REDIS_OPS_H
+#include "core/names.h"
+#include "redis/conn.h"
+
+/* A stream, as everyone who works on it knows it. */
+typedef struct sg_stream {
+    char ns[SG_NAME_MAX + 1], name[SG_NAME_MAX + 1];
+    char inc[33]; /* incarnation */
+    uint32_t partitions;
+    uint64_t bound; /* messages for each partition */
+    seg_on_full on_full;
+    int64_t created;
+} sg_stream;
+
+typedef struct sg_group {
+    char name[SG_NAME_MAX + 1];
+    char gid[33]; /* its own incarnation */
+} sg_group;
+
+/* ---- streams ------------------------------------------------------------------------------ */
+
+typedef struct sg_stream_answer {
+    seg_status status; /* ENOENT where there is none, or it is not ready or being deleted */
+    bool lost, creating, deleting;
+    seg_error err;
+    sg_stream stream; /* ns and name are those asked for; settings */
+} sg_stream_answer;
+
+/* What is registered under s->ns, s->name. */
+bool sg_stream_get_send(sg_conn *c, const sg_stream *s, sg_result_fn *fn, void *arg);
+void sg_stream_get_read(const sg_result *r, const sg_stream *s, sg_stream_answer *out);
+
+/* Register s with its settings under the incarnation s->inc. SEG_OK: `creating` tells whether the
+ * partitions are still to be made; stream holds what is registered. EEXIST: other settings. */
+bool sg_stream_create_send(sg_conn *c, const sg_stream *s, bool accept, sg_result_fn *fn,
+                           void *arg);
+void sg_stream_create_read(const sg_result *r, const sg_stream *s, sg_stream_answer *out);
+
+/* Answers of {'OK'} or a refusal: partition_create, stream_ready, group_ready, cursor_create,
+ * cursor_delete, and plain commands whose answer does not matter. */
+typedef struct sg_plain_answer {
+    seg_status status;
+    bool lost;
+    seg_error err;
+} sg_plain_answer;
+void sg_plain_read(const sg_result *r, const char *what, sg_plain_answer *out);
+
+bool sg_partition_create_send(sg_conn *c, const sg_stream *s, uint32_t p, sg_result_fn *fn,
+                              void *arg);
+bool sg_stream_ready_send(sg_conn *c, const sg_stream *s, sg_result_fn *fn, void *arg);
+bool sg_streams_add_send(sg_conn *c, const sg_stream *s, sg_result_fn *fn, void *arg);
+bool sg_streams_remove_send(sg_conn *c, const sg_stream *s, sg_result_fn *fn, void *arg);
+bool sg_partition_unlink_send(sg_conn *c, const sg_stream *s, uint32_t p, sg_result_fn *fn,
+                              void *arg);
+bool sg_meta_unlink_send(sg_conn *c, const sg_stream *s, sg_result_fn *fn, void *arg);
+bool sg_group_unlink_send(sg_conn *c, const sg_stream *s, const char *group, sg_result_fn *fn,
+                          void *arg);
+/* The reply of SMEMBERS. */
+bool sg_streams_list_send(sg_conn *c, const char *ns, sg_result_fn *fn, void *arg);
+bool sg_groups_list_send(sg_conn *c, const sg_stream *s, sg_result_fn *fn, void *arg);
+/* {'DELETING', partitions, group ...} | {'NONE'}: read with the reply's own accessors. */
+bool sg_stream_delete_send(sg_conn *c, const sg_stream *s, sg_result_fn *fn, void *arg);
+
+/* ---- append ------------------------------------------------------------------------------- */
+
+typedef enum sg_append_kind {
+    SG_APPEND_STORED, /* now, or before (a duplicate) */
+    SG_APPEND_FULL,
+    SG_APPEND_TOOBIG,
+    SG_APPEND_GAP,
+    SG_APPEND_STALE,
+    SG_APPEND_ERA,
+    SG_APPEND_LOST,   /* the stream's state is missing: ask for its meta */
+    SG_APPEND_REFUSED /* err says why; nothing was stored */
+} sg_append_kind;
+
+typedef struct sg_append_answer {
+    sg_append_kind kind;
+    bool lost;       /* the connection ended first; kind means nothing */
+    bool duplicate;  /* STORED before */
+    uint64_t offset; /* STORED: of the first message; UINT64_MAX where it is not known any more */
+    uint64_t number; /* FULL, TOOBIG: bound; GAP: last sequence; ERA: era */
+    seg_error err;   /* all but STORED */
+} sg_append_answer;
+
+typedef struct sg_append {
+    const sg_stream *stream;
+    uint32_t partition;
+    const char *producer; /* its id */
+    uint64_t era, generation, first_seq;
+    uint32_t count; /* 0: no batch, only check rights and mend */
+    const void *batch;
+    size_t batch_len;
+} sg_append;
+
+bool sg_append_send(sg_conn *c, const sg_append *a, sg_result_fn *fn, void *arg);
+void sg_append_read(const sg_result *r, sg_append_answer *out);
+
+/* ---- groups ------------------------------------------------------------------------------- */
+
+typedef struct sg_group_answer {
+    seg_status status; /* EEXIST: it is being deleted; ELOST, ENOENT */
+    bool lost, creating;
+    seg_error err;
+    char gid[33];
+    seg_start start;
+} sg_group_answer;
+bool sg_group_open_send(sg_conn *c, const sg_stream *s, const sg_group *g, seg_start start,
+                        sg_result_fn *fn, void *arg);
+void sg_group_open_read(const sg_result *r, sg_group_answer *out);
+bool sg_group_ready_send(sg_conn *c, const sg_stream *s, const sg_group *g, sg_result_fn *fn,
+                         void *arg);
+/* {'DELETING'} | {'NONE'} | {'ACTIVE', members} */
+bool sg_group_delete_send(sg_conn *c, const sg_stream *s, const char *group, sg_result_fn *fn,
+                          void *arg);
+bool sg_group_describe_send(sg_conn *c, const sg_stream *s, const char *group, sg_result_fn *fn,
+                            void *arg);
+
+typedef enum sg_sync_op { SG_SYNC_JOIN, SG_SYNC_BEAT, SG_SYNC_LEAVE } sg_sync_op;
+typedef struct sg_handback {
+    uint32_t partition;
+    uint64_t epoch;
+} sg_handback;
+typedef struct sg_sync {
+    const sg_stream *stream;
+    const sg_group *group;
+    sg_sync_op op;
+    const char *member, *nonce, *host;
+    int64_t session_timeout;
+    uint64_t version, floor;
+    const sg_handback *released;
+    size_t n_released;
+} sg_sync;
+bool sg_sync_send(sg_conn *c, const sg_sync *s, sg_result_fn *fn, void *arg);
+/* The answer's reading is core/member's input: see sg_sync_answer there. */
+
+/* ---- cursors ------------------------------------------------------------------------------ */
+
+bool sg_cursor_create_send(sg_conn *c, const sg_stream *s, const sg_group *g, seg_start start,
+                           uint32_t p, sg_result_fn *fn, void *arg);
+bool sg_cursor_delete_send(sg_conn *c, const sg_stream *s, const char *group, uint32_t p,
+                           sg_result_fn *fn, void *arg);
+
+typedef enum sg_cursor_kind {
+    SG_CURSOR_OK,
+    SG_CURSOR_OLD,
+    SG_CURSOR_FENCED, /* `number`: the epoch that is stored */
+    SG_CURSOR_AHEAD,  /* `number`: the log's next offset */
+    SG_CURSOR_LOST,   /* state is missing: ask for the stream's meta */
+    SG_CURSOR_REFUSED
+} sg_cursor_kind;
+typedef struct sg_cursor_answer {
+    sg_cursor_kind kind;
+    bool lost;
+    uint64_t era, committed, first, next, epoch, number;
+    seg_bytes acks; /* valid during the callback */
+    seg_error err;
+} sg_cursor_answer;
+
+bool sg_cursor_acquire_send(sg_conn *c, const sg_stream *s, const sg_group *g, uint32_t p,
+                            uint64_t epoch, sg_result_fn *fn, void *arg);
+bool sg_cursor_commit_send(sg_conn *c, const sg_stream *s, const sg_group *g, uint32_t p,
+                           uint64_t epoch, uint64_t seq, uint64_t committed, seg_bytes acks,
+                           sg_result_fn *fn, void *arg);
+/* group may be NULL. */
+bool sg_cursor_read_send(sg_conn *c, const sg_stream *s, const char *group, uint32_t p,
+                         sg_result_fn *fn, void *arg);
+void sg_cursor_read_answer(const sg_result *r, sg_cursor_answer *out);
+
+/* ---- fetch -------------------------------------------------------------------------------- */
+
+typedef struct sg_fetch_from {
+    const char *key;      /* of the log */
+    uint64_t era, offset; /* the first offset wanted */
+} sg_fetch_from;
+/* XREAD COUNT count BLOCK block STREAMS ...: the reply is nil (nothing came) or
+ * [[key, [[id, [field, value ...]] ...]] ...] in the order of `from`. */
+bool sg_fetch_send(sg_conn *c, const sg_fetch_from *from, size_t n, uint64_t count, int64_t block,
+                   sg_result_fn *fn, void *arg);
+/* "<era>-<offset>" of an entry; false for anything else. */
+bool sg_entry_id_read(const sg_reply *id, uint64_t *era, uint64_t *offset);
+bool sg_unblock_send(sg_conn *c, uint64_t client_id, sg_result_fn *fn, void *arg);
+#endif

@@ -1,0 +1,91 @@
+/* reader.c - receives in large pieces, parses in small ones.
+ *
+ * The parser moves what it has not parsed to the front of its buffer again and again as it works
+ * through it, which costs the square of what it holds. So it is handed a slice at a time, and gets
+ * the next one when it has made all answers out of it. A large answer is not hurt by that: the
+ * parser only appends to its buffer until the whole of it is there. */
+#include "redis/reader.h"
+
+#include <errno.h>
+#include <hiredis/hiredis.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/alloc.h"
+
+#define SLICE       (16 * 1024)
+#define CHUNK_FIRST (16 * 1024) /* enough for connections that carry little */
+#define CHUNK_MAX   (256 * 1024)
+#define KEEP_MAX    (1024 * 1024) /* memory that an emptied parser keeps */
+
+static redisReader *parser(const sg_reader *r) {
+    return r->parser;
+}
+
+bool sg_reader_init(sg_reader *r) {
+    *r = (sg_reader){.size = CHUNK_FIRST};
+    r->chunk = sg_alloc(r->size);
+    r->parser = redisReaderCreate();
+    if (r->chunk == NULL || r->parser == NULL) {
+        sg_reader_fini(r);
+        return false;
+    }
+    parser(r)->maxbuf = KEEP_MAX;
+    return true;
+}
+
+void sg_reader_fini(sg_reader *r) {
+    if (r->parser != NULL)
+        redisReaderFree(r->parser);
+    sg_free(r->chunk);
+    *r = (sg_reader){0};
+}
+
+/* A chunk that was filled to the brim says that more is on its way. Going on with the small one is
+ * fine where there is no memory. */
+static void grow_chunk(sg_reader *r) {
+    uint8_t *chunk = r->size < CHUNK_MAX ? sg_alloc(CHUNK_MAX) : NULL;
+    if (chunk == NULL)
+        return;
+    sg_free(r->chunk);
+    r->chunk = chunk;
+    r->size = CHUNK_MAX;
+}
+
+ssize_t sg_reader_fill(sg_reader *r, int fd) {
+    if (r->have == r->size)
+        grow_chunk(r);
+    r->at = r->have = 0;
+    ssize_t n;
+    do {
+        n = recv(fd, r->chunk, r->size, 0);
+    } while (n < 0 && errno == EINTR);
+    if (n > 0)
+        r->have = (size_t)n;
+    return n;
+}
+
+sg_reply *sg_reader_next(sg_reader *r, const char **why) {
+    *why = NULL;
+    for (;;) {
+        void *reply = NULL;
+        if (redisReaderGetReply(r->parser, &reply) != REDIS_OK) {
+            *why = parser(r)->errstr;
+            return NULL;
+        }
+        if (reply != NULL)
+            return reply;
+        if (r->at == r->have)
+            return NULL;
+        size_t n = r->have - r->at < SLICE ? r->have - r->at : SLICE;
+        if (redisReaderFeed(r->parser, (const char *)r->chunk + r->at, n) != REDIS_OK) {
+            *why = parser(r)->errstr;
+            return NULL;
+        }
+        r->at += n;
+    }
+}
+
+void sg_reply_free(sg_reply *r) {
+    freeReplyObject(r);
+}

@@ -1,0 +1,29 @@
+/* reader.h - the bytes of one socket, as answers. Knows no requests and no connection states. */
+#ifndef SG_REDIS_READER_H
+#define SG_REDIS_READER_H
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "redis/reply.h"
+
+typedef struct sg_reader {
+    void *parser;   /* the protocol library's */
+    uint8_t *chunk; /* what the last receive brought: [at, have) is not parsed yet */
+    size_t size, at, have;
+} sg_reader;
+
+bool sg_reader_init(sg_reader *r); /* false: no memory; the reader is as zeroed then */
+void sg_reader_fini(sg_reader *r); /* a zeroed one too; it is zeroed after */
+
+/* Receive once, when sg_reader_next has given all it has. Bytes; 0 at the end of the stream; -1
+ * with errno (EAGAIN: nothing there now). */
+ssize_t sg_reader_fill(sg_reader *r, int fd);
+
+/* The next whole answer, the caller's: sg_reply_free. NULL: more bytes are needed, or the stream is
+ * broken for good (no protocol of ours, no memory): then `*why` is its text, valid until fini. */
+sg_reply *sg_reader_next(sg_reader *r, const char **why);
+
+void sg_reply_free(sg_reply *r);
+#endif

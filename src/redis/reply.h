@@ -1,0 +1,50 @@
+/* reply.h - a server's answer. Hides the protocol library's type: sg_reply is its reply object.
+ * Every accessor accepts NULL and a reply of another type, and then gives the empty value, so that
+ * parsing hostile or unexpected answers needs no checks in between. */
+#ifndef SG_REDIS_REPLY_H
+#define SG_REDIS_REPLY_H
+#include <segmenter/segmenter.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct sg_reply sg_reply;
+
+bool sg_reply_is_nil(const sg_reply *r); /* also of NULL: what is not there */
+bool sg_reply_is_array(const sg_reply *r);
+const char *sg_reply_error(const sg_reply *r); /* the text of an error answer, else NULL */
+size_t sg_reply_count(const sg_reply *r);      /* elements of an array */
+const sg_reply *sg_reply_at(const sg_reply *r, size_t i); /* NULL past the end */
+sg_reply *sg_reply_in(sg_reply *r, size_t i); /* the same, on the way to an sg_reply_take */
+seg_bytes sg_reply_bytes(const sg_reply *r);  /* of a string or status; NUL-terminated as well */
+const char *sg_reply_text(const sg_reply *r); /* the same; "" where it is neither */
+bool sg_reply_is(const sg_reply *r, const char *text); /* a string or status of just this text */
+/* An integer, or a string of nothing but decimal digits (with a '-' before them for i64), that
+ * fits. False otherwise; nothing is written then. */
+bool sg_reply_u64(const sg_reply *r, uint64_t *out);
+bool sg_reply_i64(const sg_reply *r, int64_t *out);
+
+/* A string's bytes taken out of an answer, to live longer than it: no copy. */
+typedef struct sg_blob {
+    const uint8_t *data;
+    size_t len;
+    void *owner;
+} sg_blob;
+/* Element `i` of the array `r`, which is a string, leaves the answer (a nil stays in its place).
+ * False otherwise; nothing is written then. */
+bool sg_reply_take(sg_reply *r, size_t i, sg_blob *out);
+void sg_blob_free(sg_blob *b); /* a zeroed one too; it is zeroed after */
+
+/* What kind of refusal an error answer's text is, by its first word:
+ *
+ *   EACCES   NOPERM, NOAUTH, WRONGPASS, DENIED (protected mode), and the ERR of an AUTH where no
+ *            password is set
+ *   EOOM     OOM
+ *   EPROTO   WRONGTYPE
+ *   ECONN    READONLY, LOADING, MASTERDOWN, CLUSTERDOWN, TRYAGAIN, NOREPLICAS, BUSY, MISCONF,
+ *            UNBLOCKED, and the ERR of too many clients: it may pass by itself
+ *   ESERVER  anything else
+ *
+ * An EXECABORT that tells what the transaction was discarded for counts as that. */
+seg_status sg_reply_error_status(const char *text);
+#endif

@@ -1,0 +1,168 @@
+#!lua flags=allow-oom
+-- append: the guard in front of an XADD. It runs as
+--     MULTI; EVAL append ...; XADD log NOMKSTREAM <era>-* b <batch>; EXEC
+-- and decides whether that XADD happens, so that the payload never passes through Lua. To allow it,
+-- it sets the log's last ID to just before the batch's last offset; to forbid it, to the largest
+-- ID there is, after which the server refuses any XADD. Anything unforeseen forbids too.
+--
+-- KEYS  1 state   2 log
+-- ARGV  1 incarnation   2 era   3 producer id   4 its generation   5 first sequence (from 1)
+--       6 messages in the batch; 0: no XADD follows, only check the rights and mend the last ID
+-- Returns {'OK' | 'DUP', offset of the first message, or -1 where it is no longer known}
+--         {'FULL', bound}            its unread messages leave no room
+--         {'TOOBIG', bound}          more messages than the partition may ever hold
+--         {'GAP', last sequence}     a batch before this one is missing
+--         {'STALE', generation}      the producer has restarted its sequence since
+--         {'ERA', era}               the log is in another era
+--         {'LOST', what}             the state or the log is missing, or another incarnation's
+--         {'BROKEN', what}           something unforeseen, in the server's words
+-- Keeps  next = last offset of the log + 1; offsets dense; each (producer, sequence) stored once.
+--
+-- A producer's record: "generation sequence used n:last n:last ...": its newest sequence, when it
+-- was used (ms), and its last batches, newest first, as message count and last offset.
+--
+-- Memory: the XADD is refused by the server when memory is full, and the whole transaction with it;
+-- so this script need not be, and must not: it has to be able to forbid.
+
+local state, log = KEYS[1], KEYS[2]
+local HISTORY = 5          -- batches a producer may have under way in one partition
+local IDLE_MS = 3600000    -- a producer not used for so long is forgotten
+local PRODUCERS_MAX = 10000
+
+local function n2s(n) return string.format('%.0f', n) end
+
+-- Offset of the first message of the batch that ended at or before sequence `seq`.
+local function recorded(history, seq, first, n)
+    local last = seq
+    for count, offset in string.gmatch(history, '(%d+):(%d+)') do
+        count = tonumber(count)
+        if last - count + 1 == first and count == n then
+            return n2s(tonumber(offset) - n + 1)
+        end
+        last = last - count
+    end
+    return '-1'
+end
+
+-- Entries above `last`, put there by somebody's own XADD, would make ours impossible. They
+-- were never part of the log: take them out, count them.
+local function remove_foreign(era, last)
+    local from = last >= 0 and '(' .. era .. '-' .. n2s(last) or '-'
+    local removed = 0
+    repeat
+        local ids = {}
+        for i, entry in ipairs(redis.call('XRANGE', log, from, '+', 'COUNT', 500)) do
+            ids[i] = entry[1]
+        end
+        if #ids > 0 then
+            removed = removed + redis.call('XDEL', log, unpack(ids))
+        end
+    until #ids == 0
+    -- Valkey does not set a last ID below the largest deleted one: lower that one first.
+    local top = redis.call('XINFO', 'STREAM', log)
+    for i = 1, #top, 2 do
+        if top[i] == 'last-generated-id' then
+            redis.call('XSETID', log, top[i + 1], 'ENTRIESADDED', n2s(last + 1), 'MAXDELETEDID', '0-1')
+        end
+    end
+    redis.call('HINCRBY', state, 'foreign', removed)
+end
+
+-- Let the next XADD <era>-* get the ID <era>-<last>.
+local function open(era, last, next)
+    local id = last > 0 and era .. '-' .. n2s(last - 1) or '0-0'
+    local arm = {'XSETID', log, id, 'ENTRIESADDED', n2s(last), 'MAXDELETEDID', '0-0'}
+    local r = redis.pcall(unpack(arm))
+    if type(r) == 'table' and r.err then
+        if string.find(r.err, 'no such key', 1, true) then
+            return 'log'
+        end
+        if not string.find(r.err, 'smaller', 1, true) then
+            error(r.err)
+        end
+        remove_foreign(era, next - 1)
+        redis.call(unpack(arm))
+    end
+    return nil
+end
+
+-- Forget the producers that have been idle for long, once their number has doubled: amortised O(1).
+local function prune(now)
+    local fields, kept = redis.call('HGETALL', state), {}
+    for i = 1, #fields, 2 do
+        if string.sub(fields[i], 1, 2) == 'p:' then
+            local used = tonumber(string.match(fields[i + 1], '^%d+ %d+ (%d+)')) or 0
+            kept[#kept + 1] = {fields[i], used}
+        end
+    end
+    table.sort(kept, function(a, b) return a[2] > b[2] end)
+    while #kept > 0 and (#kept >= PRODUCERS_MAX or kept[#kept][2] < now - IDLE_MS) do
+        redis.call('HDEL', state, kept[#kept][1])
+        kept[#kept] = nil
+    end
+    redis.call('HSET', state, 'producers', #kept, 'prune_at', math.max(64, 2 * #kept))
+end
+
+local function guard()
+    local inc, era, pid = ARGV[1], ARGV[2], ARGV[3]
+    local gen, first, n = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+    local s = redis.call('HMGET', state, 'inc', 'era', 'next', 'first', 'low', 'bound', 'policy',
+                         'p:' .. pid, 'producers', 'prune_at')
+    if not s[1] then return {'LOST', 'state'} end
+    if s[1] ~= inc then return {'LOST', 'incarnation'} end
+    local next, kept, bound = tonumber(s[3]), tonumber(s[4]), tonumber(s[6])
+    if n == 0 then
+        local missing = open(era, next, next)
+        if missing then return {'LOST', missing} end
+        redis.call('HSET', state, 'next', s[3])
+        return {'OK', s[3]}
+    end
+
+    local seq, history = 0, ''
+    if s[8] then
+        local g, q, h = string.match(s[8], '^(%d+) (%d+) %d+(.*)$')
+        g = tonumber(g)
+        if gen < g then return {'STALE', n2s(g)} end
+        if gen == g then seq, history = tonumber(q), h end
+    end
+    if first <= seq then return {'DUP', recorded(history, seq, first, n)} end
+    if first > seq + 1 then return {'GAP', n2s(seq)} end
+    if s[2] ~= era then return {'ERA', s[2]} end
+
+    if n > bound then return {'TOOBIG', s[6]} end
+    if s[7] ~= 'drop-oldest' then
+        local unread = s[5] ~= '' and tonumber(s[5]) or kept
+        if next + n - unread > bound then return {'FULL', s[6]} end
+    end
+
+    local time = redis.call('TIME')
+    local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+    local missing = open(era, next + n - 1, next)
+    if missing then return {'LOST', missing} end
+    if next + n - kept > bound then
+        kept = next + n - bound
+        redis.call('XTRIM', log, 'MINID', era .. '-' .. n2s(kept))
+    end
+    local past = string.match(history, string.rep(' [^ ]+', HISTORY - 1)) or history
+    redis.call('HSET', state, 'next', n2s(next + n), 'first', n2s(kept), 'p:' .. pid,
+               n2s(gen) .. ' ' .. n2s(first + n - 1) .. ' ' .. n2s(now) .. ' ' ..
+               n2s(n) .. ':' .. n2s(next + n - 1) .. past)
+    if not s[8] then
+        if tonumber(s[9]) + 1 >= tonumber(s[10]) then
+            prune(now)
+        else
+            redis.call('HINCRBY', state, 'producers', 1)
+        end
+    end
+    return {'OK', n2s(next)}
+end
+
+local ok, result = pcall(guard)
+if not ok then
+    result = {'BROKEN', type(result) == 'table' and tostring(result.err) or tostring(result)}
+end
+if result[1] ~= 'OK' then
+    -- Where this fails too (no log, wrong type), the XADD has nothing to write to.
+    redis.pcall('XSETID', log, '18446744073709551615-18446744073709551615')
+end
+return result

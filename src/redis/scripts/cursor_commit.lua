@@ -1,0 +1,35 @@
+#!lua flags=allow-oom
+-- cursor_commit: store what a partition's owner has acknowledged.
+--
+-- KEYS  1 state   2 log   3 cursors   4 committed
+-- ARGV  1 incarnation   2 group   3 the group's id   4 epoch   5 sequence of this commit in the epoch, from 1
+--       6 offset of the first message not acknowledged   7 ack map of what is acknowledged past it
+-- Returns {'OK'}
+--         {'OLD'}            a later commit of the same owner is stored already: this one came late
+--         {'FENCED', epoch}  the partition has another owner
+--         {'AHEAD', next}    the log ends before it: the server lost messages
+--         {'LOST', what}
+-- Keeps  only the current epoch commits; the committed offset never falls; low as in cursor_create.
+local state, log, cursors, committed = unpack(KEYS)
+local inc, group, gid, epoch, seq, at, acks = unpack(ARGV)
+local s = redis.call('HMGET', state, 'inc', 'era', 'next', 'low')
+if s[1] ~= inc then return {'LOST', s[1] and 'incarnation' or 'state'} end
+local c = redis.call('HMGET', cursors, group .. ':gid', group .. ':epoch', group .. ':seq')
+local before = redis.call('ZSCORE', committed, group)
+if c[1] ~= gid or not before then return {'LOST', 'cursor'} end
+if c[2] ~= epoch then return {'FENCED', c[2]} end
+before = tonumber(before)
+if tonumber(seq) <= tonumber(c[3]) or tonumber(at) < before then return {'OLD'} end
+if tonumber(at) > tonumber(s[3]) then return {'AHEAD', s[3]} end
+redis.call('HSET', cursors, group .. ':seq', seq, group .. ':acks', acks)
+if tonumber(at) > before then
+    redis.call('ZADD', committed, at, group)
+    if s[4] == '' or tonumber(s[4]) == before then
+        local low = redis.call('ZRANGE', committed, 0, 0, 'WITHSCORES')
+        redis.call('HSET', state, 'low', string.format('%.0f', tonumber(low[2])))
+    end
+    local id = s[2] .. '-' .. string.format('%.0f', tonumber(at) - 1)
+    local set = redis.pcall('XGROUP', 'SETID', log, group, id, 'ENTRIESREAD', at)
+    if set.err then redis.pcall('XGROUP', 'CREATE', log, group, id, 'ENTRIESREAD', at) end
+end
+return {'OK'}

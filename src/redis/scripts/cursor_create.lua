@@ -1,0 +1,25 @@
+#!lua flags=allow-oom
+-- cursor_create: a new group's place in one partition. Repeating it changes nothing.
+--
+-- KEYS  1 state   2 log   3 cursors   4 committed
+-- ARGV  1 incarnation   2 group   3 the group's id   4 'earliest' | 'latest'
+-- Returns {'OK'} or {'FOREIGN'} (an older group of that name left its cursor) or {'LOST', what}
+-- Keeps  low = the smallest committed offset of all groups: what append may not drop.
+local state, log, cursors, committed = unpack(KEYS)
+local inc, group, gid, start = unpack(ARGV)
+local s = redis.call('HMGET', state, 'inc', 'era', 'first', 'next')
+if s[1] ~= inc then return {'LOST', s[1] and 'incarnation' or 'state'} end
+local have = redis.call('HGET', cursors, group .. ':gid')
+if have then return {have == gid and 'OK' or 'FOREIGN'} end
+local at = start == 'latest' and s[4] or s[3]
+local id = at == '0' and '0-0' or s[2] .. '-' .. string.format('%.0f', tonumber(at) - 1)
+if redis.call('EXISTS', log) == 0 then return {'LOST', 'log'} end
+-- The native group is there so that every tool sees this one; it is not what we go by.
+local made = redis.pcall('XGROUP', 'CREATE', log, group, id, 'ENTRIESREAD', at)
+if made.err then redis.pcall('XGROUP', 'SETID', log, group, id, 'ENTRIESREAD', at) end
+redis.call('ZADD', committed, at, group)
+redis.call('HSET', cursors, group .. ':gid', gid, group .. ':epoch', '0', group .. ':seq', '0',
+           group .. ':acks', '')
+local low = redis.call('ZRANGE', committed, 0, 0, 'WITHSCORES')
+redis.call('HSET', state, 'low', string.format('%.0f', tonumber(low[2])))
+return {'OK'}

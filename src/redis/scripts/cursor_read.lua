@@ -1,0 +1,21 @@
+#!lua flags=no-writes
+-- cursor_read: a partition's ends and, where a group is named, its place in it. Writes nothing.
+--
+-- KEYS  1 state   2 log   3 cursors   4 committed
+-- ARGV  1 incarnation ('': any)   2 group ('': none)
+-- Returns {'OK', era, first retained, next, committed, epoch, ack map}, the last three only with a group
+--         {'LOST', what}
+local state, log, cursors, committed = unpack(KEYS)
+local group = ARGV[2]
+local s = redis.call('HMGET', state, 'inc', 'era', 'first', 'next')
+if not s[1] then return {'LOST', 'state'} end
+if ARGV[1] ~= '' and s[1] ~= ARGV[1] then return {'LOST', 'incarnation'} end
+if redis.call('TYPE', log).ok ~= 'stream' then return {'LOST', 'log'} end
+local answer = {'OK', s[2], s[3], s[4]}
+if group ~= '' then
+    local c = redis.call('HMGET', cursors, group .. ':epoch', group .. ':acks')
+    local at = redis.call('ZSCORE', committed, group)
+    if not c[1] or not at then return {'LOST', 'cursor'} end
+    answer[5], answer[6], answer[7] = string.format('%.0f', tonumber(at)), c[1], c[2]
+end
+return answer

@@ -1,0 +1,24 @@
+#!lua flags=allow-oom
+-- group_open: find a group, or begin to create it. The caller makes the cursors next (cursor_create, in
+-- the partitions' slots) and then calls group_ready; one that dies in between leaves the phase
+-- `creating`, which the next one finishes with the same start.
+--
+-- KEYS  1 meta   2 groups   3 group   4 leases   5 parts
+-- ARGV  1 incarnation of the stream   2 group   3 the group's own id, if it is new   4 start
+-- Returns {'CREATE' | 'READY', id, start} or {'LOST', what} or {'DELETING'}
+local meta, groups, group = KEYS[1], KEYS[2], KEYS[3]
+local m = redis.call('HMGET', meta, 'inc', 'phase')
+if m[1] ~= ARGV[1] or m[2] ~= 'ready' then return {'LOST', 'meta'} end
+local g = redis.call('HMGET', group, 'gid', 'phase', 'start')
+if not g[1] then
+    -- A group that was, with its coordinator's state gone: its cursors and epochs would start over.
+    if redis.call('SISMEMBER', groups, ARGV[2]) == 1 then return {'LOST', 'group'} end
+    local time = redis.call('TIME')
+    redis.call('HSET', group, 'gid', ARGV[3], 'phase', 'creating', 'start', ARGV[4], 'format', '1',
+               'epoch', '0', 'clock', '0', 'cap', '0', 'wall',
+               string.format('%.0f', tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)))
+    redis.call('SADD', groups, ARGV[2])
+    return {'CREATE', ARGV[3], ARGV[4]}
+end
+if g[2] == 'deleting' then return {'DELETING'} end
+return {g[2] == 'ready' and 'READY' or 'CREATE', g[1], g[3]}

@@ -1,0 +1,267 @@
+#!lua flags=allow-oom
+-- group_sync: the whole coordinator of a group. Each member calls it to join, as its heartbeat, to hand
+-- partitions back, and to leave; whoever calls also expires the dead and gives free partitions away.
+--
+-- KEYS  1 meta   2 group   3 leases   4 parts
+-- ARGV  1 incarnation of the stream   2 the group's id   3 'join' | 'beat' | 'leave'   4 member
+--       5 nonce of this very consumer   6 session timeout, ms   7 version of the assignment it knows, 0: none
+--       8 host   9 lowest epoch that may be given next (0: any)   10 wake channel without the member
+--       11.. partitions handed back, "partition:epoch"
+-- Returns {'OK', version, ms until the next lease of somebody else runs out or -1, members,
+--          {partition, epoch, 'keep' | 'give', ...} or nil where the version is the one it knows}
+--         {'UNKNOWN'}     not a member (expired): join again; its partitions are gone
+--         {'REPLACED'}    another consumer took this member's name
+--         {'LOST', what}  the stream or the group is missing, or another incarnation
+--         {'GONE', what}  it was deleted
+-- Keeps  each partition has at most one owner; owner and target differ only while it moves, and it is
+--        given to its target only once its owner has handed it back or has expired; every grant has a
+--        new epoch, larger than all before; targets are balanced over the live members (sizes differ
+--        by at most one) with as few moves as can be.
+--
+-- Time. Leases are deadlines on the group's own clock: it advances with the server's, but never back, and
+-- never by more than `cap` between two calls. A step of the server's clock, or a pause of it, thus
+-- expires nobody who comes back at once; a dead member is still found in time, since the living call
+-- at least every quarter of their session timeout, and `cap` is half of the shortest.
+--
+-- Cost. With nothing changed: reads and renews one lease, O(log members). A change of membership reads
+-- every partition and member once.
+--
+-- group hash: gid phase start format epoch clock wall cap, m:<member> = "nonce|timeout|version|host"
+-- leases: member by deadline. parts: <partition> = "owner|epoch|target", '' for nobody.
+
+local meta, group, leases, parts = unpack(KEYS)
+local inc, gid, op, me, nonce = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local timeout, seen, host, floor, channel = tonumber(ARGV[6]), ARGV[7], ARGV[8], tonumber(ARGV[9]), ARGV[10]
+
+local function n2s(n) return string.format('%.0f', n) end
+
+local m = redis.call('HMGET', meta, 'inc', 'phase', 'partitions')
+if not m[1] or m[2] == 'deleting' then return {'GONE', 'stream'} end
+if m[1] ~= inc then return {'LOST', 'stream'} end
+local g = redis.call('HMGET', group, 'gid', 'phase', 'epoch', 'clock', 'wall', 'cap', 'm:' .. me)
+if not g[1] or g[2] == 'deleting' then return {'GONE', 'group'} end
+if g[1] ~= gid then return {'LOST', 'group'} end
+local partitions, epoch = tonumber(m[3]), math.max(tonumber(g[3]), floor)
+
+local time = redis.call('TIME')
+local wall = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local now = tonumber(g[4]) + math.min(math.max(0, wall - tonumber(g[5])), tonumber(g[6]))
+
+local function unpack_member(text)
+    local n, t, v, h = string.match(text, '^([^|]*)|([^|]*)|([^|]*)|(.*)$')
+    return {nonce = n, timeout = tonumber(t), version = tonumber(v), host = h}
+end
+
+local function unpack_part(text)
+    if not text then return {owner = '', epoch = 0, target = ''} end
+    local o, e, t = string.match(text, '^([^|]*)|([^|]*)|(.*)$')
+    return {owner = o, epoch = tonumber(e), target = t}
+end
+
+local self = g[7] and unpack_member(g[7]) or nil
+if op ~= 'join' then
+    if not self then return {'UNKNOWN'} end
+    if self.nonce ~= nonce then return {'REPLACED'} end
+end
+
+-- What this call changed, written at the end: partitions, and members to tell (a new version each).
+local changed, told = {}, {}
+
+local function read_parts()
+    local flat, all = redis.call('HGETALL', parts), {}
+    for i = 1, #flat, 2 do all[tonumber(flat[i])] = unpack_part(flat[i + 1]) end
+    for p = 0, partitions - 1 do all[p] = all[p] or unpack_part(nil) end
+    return all
+end
+
+local function give(p, part)
+    epoch = epoch + 1
+    part.owner, part.epoch = part.target, epoch
+    changed[p], told[part.target] = part, true
+end
+
+-- Everyone's partitions: who holds each now (a live owner, else a live target), cut to the quota.
+local function balance(all, members)
+    local held, names = {}, {}
+    for name in pairs(members) do names[#names + 1], held[name] = name, {} end
+    local free = {}
+    for p = 0, partitions - 1 do
+        local part = all[p]
+        local holder = held[part.owner] and part.owner or held[part.target] and part.target
+        if holder then
+            table.insert(held[holder], p)
+        else
+            free[#free + 1] = p
+        end
+    end
+    if #names == 0 then return {} end
+    table.sort(names, function(a, b)
+        if #held[a] ~= #held[b] then return #held[a] > #held[b] end
+        return a < b
+    end)
+    local base, extra = math.floor(partitions / #names), partitions % #names
+    local quota, target = {}, {}
+    for i, name in ipairs(names) do
+        quota[name] = base + (i <= extra and 1 or 0)
+        local staying, leaving = {}, {}
+        for _, p in ipairs(held[name]) do
+            -- What is on its way elsewhere already goes first.
+            table.insert(all[p].target == name and staying or leaving, p)
+        end
+        for _, p in ipairs(leaving) do staying[#staying + 1] = p end
+        for k, p in ipairs(staying) do
+            if k <= quota[name] then target[p] = name else free[#free + 1] = p end
+        end
+        quota[name] = quota[name] - math.min(quota[name], #staying)
+    end
+    table.sort(free)
+    local at = 1
+    for _, name in ipairs(names) do
+        for _ = 1, quota[name] do
+            target[free[at]] = name
+            at = at + 1
+        end
+    end
+    return target
+end
+
+local function rebalance(members)
+    local all = read_parts()
+    local target = balance(all, members)
+    for p = 0, partitions - 1 do
+        local part, to = all[p], target[p] or ''
+        local before_owner, before_target = part.owner, part.target
+        if not members[part.owner] then part.owner = '' end
+        part.target = to
+        if part.owner == '' and to ~= '' then
+            give(p, part)
+        elseif part.owner ~= before_owner or to ~= before_target then
+            changed[p] = part
+            if part.owner ~= '' then told[part.owner] = true end
+        end
+    end
+    local cap = 0
+    for _, member in pairs(members) do
+        cap = cap == 0 and member.timeout / 2 or math.min(cap, member.timeout / 2)
+    end
+    redis.call('HSET', group, 'cap', n2s(cap))
+end
+
+local function hand_back()
+    for i = 11, #ARGV do
+        local p, e = string.match(ARGV[i], '^(%d+):(%d+)$')
+        p = tonumber(p)
+        local part = unpack_part(redis.call('HGET', parts, n2s(p)))
+        if part.owner == me and part.epoch == tonumber(e) then
+            part.owner, changed[p] = '', part
+            if part.target ~= '' and not (op == 'leave' and part.target == me) then give(p, part) end
+        end
+    end
+end
+
+local function write_parts()
+    local flat = {}
+    for p, part in pairs(changed) do
+        flat[#flat + 1] = n2s(p)
+        flat[#flat + 1] = part.owner .. '|' .. n2s(part.epoch) .. '|' .. part.target
+        if #flat >= 1000 then
+            redis.call('HSET', parts, unpack(flat))
+            flat = {}
+        end
+    end
+    if #flat > 0 then redis.call('HSET', parts, unpack(flat)) end
+    changed = {}
+end
+
+-- 1. The dead: leases that ran out, but never the caller's own, who is plainly alive.
+local membership = false
+local head = redis.call('ZRANGE', leases, 0, 0, 'WITHSCORES')
+if head[1] and tonumber(head[2]) <= now then
+    for _, name in ipairs(redis.call('ZRANGEBYSCORE', leases, '-inf', n2s(now))) do
+        if name ~= me then
+            redis.call('ZREM', leases, name)
+            redis.call('HDEL', group, 'm:' .. name)
+            membership = true
+        end
+    end
+end
+
+-- 2. The caller.
+if #ARGV > 10 then
+    hand_back()
+    write_parts()
+end
+if op == 'leave' then
+    redis.call('ZREM', leases, me)
+    redis.call('HDEL', group, 'm:' .. me)
+    membership, self = true, nil
+else
+    redis.call('ZADD', leases, n2s(now + timeout), me)
+    if op == 'join' and not (self and self.nonce == nonce) then
+        if self then
+            -- Replaced: the partitions come to the new consumer of the name, under new epochs.
+            redis.pcall('SPUBLISH', channel .. me, 'replaced')
+            local all = read_parts()
+            for p = 0, partitions - 1 do
+                local part = all[p]
+                if part.owner == me then
+                    part.owner, changed[p] = '', part
+                    if part.target ~= '' then give(p, part) end
+                end
+            end
+            write_parts()
+        end
+        self = {nonce = nonce, timeout = timeout, version = self and self.version + 1 or 1, host = host}
+        redis.call('HSET', group, 'm:' .. me, nonce .. '|' .. n2s(timeout) .. '|' ..
+                   n2s(self.version) .. '|' .. host)
+        membership = true
+    end
+end
+
+-- 3. Who is a member has changed: share the partitions out anew.
+if membership then
+    local members = {}
+    local flat = redis.call('HGETALL', group)
+    for i = 1, #flat, 2 do
+        if string.sub(flat[i], 1, 2) == 'm:' then
+            members[string.sub(flat[i], 3)] = unpack_member(flat[i + 1])
+        end
+    end
+    rebalance(members)
+    write_parts()
+end
+
+-- 4. Tell those who have something to do: a new version for each, and a wake-up now.
+for name in pairs(told) do
+    local text = redis.call('HGET', group, 'm:' .. name)
+    if text then
+        local member = unpack_member(text)
+        member.version = member.version + 1
+        if name == me and self then self.version = member.version end
+        redis.call('HSET', group, 'm:' .. name, member.nonce .. '|' .. n2s(member.timeout) .. '|' ..
+                   n2s(member.version) .. '|' .. member.host)
+        if name ~= me then redis.pcall('SPUBLISH', channel .. name, 'sync') end
+    end
+end
+redis.call('HSET', group, 'clock', n2s(now), 'wall', n2s(wall), 'epoch', n2s(epoch))
+if op == 'leave' then return {'OK', '0', '-1', redis.call('ZCARD', leases)} end
+
+local due = -1
+local soonest = redis.call('ZRANGE', leases, 0, 1, 'WITHSCORES')
+for i = 1, #soonest, 2 do
+    if soonest[i] ~= me and due < 0 then due = math.max(0, tonumber(soonest[i + 1]) - now) end
+end
+local answer = {'OK', n2s(self.version), n2s(due), redis.call('ZCARD', leases)}
+if n2s(self.version) ~= seen then
+    local mine, all = {}, redis.call('HGETALL', parts)
+    for i = 1, #all, 2 do
+        local part = unpack_part(all[i + 1])
+        if part.owner == me then
+            mine[#mine + 1] = all[i]
+            mine[#mine + 1] = n2s(part.epoch)
+            mine[#mine + 1] = part.target == me and 'keep' or 'give'
+        end
+    end
+    answer[5] = mine
+end
+return answer

@@ -1,0 +1,10 @@
+#!lua flags=allow-oom
+-- stream_ready: all partitions exist; producers and consumers may come.
+--
+-- KEYS  1 meta
+-- ARGV  1 incarnation
+-- Returns {'OK'} or {'LOST', what} where the stream was deleted or replaced meanwhile
+local m = redis.call('HMGET', KEYS[1], 'inc', 'phase')
+if m[1] ~= ARGV[1] or m[2] == 'deleting' then return {'LOST', 'meta'} end
+redis.call('HSET', KEYS[1], 'phase', 'ready')
+return {'OK'}
