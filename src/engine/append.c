@@ -1,0 +1,277 @@
+/* A producer's loop side: batches to the server, and what becomes of them. */
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "core/error.h"
+#include "engine/admin.h"
+#include "engine/producer.h"
+
+/* The server forgets a producer after an hour (scripts/append.lua): begin anew well before. */
+#define IDLE_MS (30 * 60 * 1000)
+
+/* ---- lanes (lock held) -------------------------------------------------------------------- */
+
+/* Back into ready, in order of creation: at most SG_FLIGHTS are ever out of place. */
+static void requeue(sg_lane *lane, sg_outbatch *b) {
+    sg_node *at = lane->ready.head.next;
+    while (at != &lane->ready.head && SG_OF(at, sg_outbatch, node)->id < b->id)
+        at = at->next;
+    sg_list_insert_before(at, &b->node);
+    if (lane->n_flying > 0)
+        lane->rewinding = true;
+}
+
+static void new_generation(sg_lane *lane) {
+    lane->generation++;
+    lane->next_seq = 1;
+    if (lane->n_flying > 0)
+        lane->rewinding = true;
+}
+
+static void give_up(sg_lane *lane, sg_outbatch *b, seg_status status, const char *text) {
+    seg_error err;
+    if (b->first_seq != 0 && b->generation == lane->generation)
+        new_generation(lane);
+    if (b->unsure)
+        sg_fail(&err, SEG_EUNKNOWN,
+                "it may or may not be stored: an answer of the server was lost, and "
+                "then: %s",
+                text);
+    else
+        sg_fail(&err, status, "%s", text);
+    sg_list_remove(&b->node);
+    sg_outbatch_done(b, err.status, &err);
+}
+
+static void expire(sg_lane *lane, int64_t now) {
+    if (lane->open != NULL && lane->open->deadline <= now)
+        sg_lane_close_open(lane);
+    for (sg_node *n = lane->ready.head.next, *next; n != &lane->ready.head; n = next) {
+        sg_outbatch *b = SG_OF(n, sg_outbatch, node);
+        next = n->next;
+        if (b->deadline > now)
+            continue;
+        if (b->refusal.status != SEG_OK)
+            give_up(lane, b, b->refusal.status, b->refusal.text);
+        else
+            give_up(lane, b, SEG_ETIMEDOUT, "the delivery timeout has passed");
+    }
+}
+
+/* ---- answers ------------------------------------------------------------------------------ */
+
+static void verdict(void *arg, const sg_result *r) {
+    seg_producer *p = arg;
+    sg_stream_answer a;
+    seg_error err;
+    sg_stream_get_read(r, &p->stream, &a);
+    sg_mutex_lock(&p->lock);
+    p->pending--;
+    p->asking = false;
+    if (!a.lost && !p->gone && p->fault.status == SEG_OK) {
+        sg_stream_verdict(&a, &p->stream, &err);
+        p->fault = err;
+        sg_producer_fail_all(p, err.status, err.text);
+    }
+    sg_mutex_unlock(&p->lock);
+    if (p->gone && p->pending == 0)
+        sg_producer_free(p);
+    else if (!p->gone)
+        sg_loop_wake(&p->actor);
+}
+
+static void ask_verdict(seg_producer *p) {
+    if (p->asking || atomic_load(&p->client->closed))
+        return;
+    p->asking = sg_stream_get_send(p->client->commands, &p->stream, verdict, p);
+    if (p->asking)
+        p->pending++;
+}
+
+/* It was not stored now; it may be later. */
+static void not_now(seg_producer *p, sg_lane *lane, sg_outbatch *b, const seg_error *why) {
+    b->refusal = *why;
+    requeue(lane, b);
+    lane->not_before = sg_clock_ms() + sg_backoff_next(&lane->backoff, &p->client->rng);
+    p->stats.retries++;
+}
+
+static void refused(seg_producer *p, sg_lane *lane, sg_outbatch *b, const seg_error *err) {
+    if (err->status != SEG_ECONN && err->status != SEG_EOOM) {
+        give_up(lane, b, err->status, err->text);
+        return;
+    }
+    not_now(p, lane, b, err);
+    /* A primary that became a replica: what we look for is elsewhere now, or will be. */
+    if (strstr(err->text, "READONLY") != NULL)
+        sg_client_drop_soon(p->client);
+}
+
+static void gap(seg_producer *p, sg_lane *lane, sg_outbatch *b, const seg_error *err) {
+    bool head = lane->ready.head.next == &lane->ready.head ||
+                SG_OF(lane->ready.head.next, sg_outbatch, node)->id > b->id;
+    if (b->generation != lane->generation || (lane->rewinding && !head)) {
+        requeue(lane, b); /* one before it did not make it: both are sent again */
+        return;
+    }
+    sg_log_write(&p->client->log, SEG_LOG_ERROR, "lost", "stream %s, partition %u: %s",
+                 p->stream.name, lane->partition, err->text);
+    give_up(lane, b, SEG_ELOST, err->text);
+}
+
+static void answered(seg_producer *p, sg_lane *lane, sg_outbatch *b, const sg_append_answer *a) {
+    sg_list_remove(&b->node);
+    lane->n_flying--;
+    if (a->lost) {
+        b->unsure = true;
+        p->stats.retries++;
+        requeue(lane, b);
+        return;
+    }
+    switch (a->kind) {
+    case SG_APPEND_STORED:
+        b->offset = a->offset;
+        sg_backoff_reset(&lane->backoff);
+        sg_outbatch_done(b, SEG_OK, NULL);
+        break;
+    case SG_APPEND_FULL:
+        p->stats.full++;
+        if (p->stream.on_full == SEG_REJECT)
+            give_up(lane, b, SEG_EFULL, a->err.text);
+        else
+            not_now(p, lane, b, &a->err);
+        break;
+    case SG_APPEND_GAP:
+        gap(p, lane, b, &a->err);
+        break;
+    case SG_APPEND_LOST:
+        not_now(p, lane, b, &a->err);
+        ask_verdict(p);
+        break;
+    case SG_APPEND_REFUSED:
+        refused(p, lane, b, &a->err);
+        break;
+    default:
+        give_up(lane, b, a->err.status, a->err.text);
+    }
+}
+
+static void on_appended(void *arg, const sg_result *r) {
+    sg_outbatch *b = arg;
+    seg_producer *p = b->producer;
+    sg_append_answer a;
+    sg_append_read(r, &a);
+    sg_mutex_lock(&p->lock);
+    p->pending--;
+    b->in_request = false;
+    if (!p->closing)
+        answered(p, &p->lanes[b->partition], b, &a);
+    else if (b->disposed) /* its outcome was told when the producer was closed */
+        sg_outbatch_dispose(b);
+    sg_mutex_unlock(&p->lock);
+    if (p->gone && p->pending == 0)
+        sg_producer_free(p);
+    else if (!p->gone)
+        sg_loop_wake(&p->actor);
+}
+
+/* ---- sending (lock held) ------------------------------------------------------------------ */
+
+static bool send_batch(seg_producer *p, sg_lane *lane, sg_outbatch *b, int64_t now) {
+    if (lane->next_seq > 1 && lane->n_flying == 0 && now - lane->used > IDLE_MS)
+        new_generation(lane);
+    bool fresh = b->first_seq == 0 || b->generation != lane->generation;
+    uint64_t seq = fresh ? lane->next_seq : b->first_seq;
+    sg_append a = {.stream = &p->stream,
+                   .partition = lane->partition,
+                   .producer = p->id,
+                   .era = 1,
+                   .generation = lane->generation,
+                   .first_seq = seq,
+                   .count = b->writer.count,
+                   .batch = b->writer.buf.data,
+                   .batch_len = b->writer.buf.len};
+    if (!sg_append_send(p->client->commands, &a, on_appended, b))
+        return false;
+    if (fresh)
+        lane->next_seq = seq + b->writer.count;
+    b->generation = lane->generation;
+    b->first_seq = seq;
+    lane->used = now;
+    lane->n_flying++;
+    p->pending++;
+    b->in_request = true;
+    p->stats.batches++;
+    sg_list_remove(&b->node);
+    sg_list_push(&lane->flying, &b->node);
+    return true;
+}
+
+/* What is next to send: a batch that is ready, or the open one where nothing is under way that it
+ * could gather behind. NULL: nothing; `*due` is then when the open one has lingered enough. */
+static sg_outbatch *next_batch(seg_producer *p, sg_lane *lane, int64_t now, int64_t *due) {
+    sg_outbatch *b = lane->open;
+    if (!sg_list_empty(&lane->ready))
+        return SG_OF(sg_list_first(&lane->ready), sg_outbatch, node);
+    if (b == NULL || (lane->n_flying > 0 && p->flushing == 0))
+        return NULL;
+    if (p->flushing == 0 && now < b->created + p->linger) {
+        if (b->created + p->linger < *due)
+            *due = b->created + p->linger;
+        return NULL;
+    }
+    sg_lane_close_open(lane);
+    return b;
+}
+
+static int64_t earliest_deadline(const sg_lane *lane, int64_t due) {
+    sg_node *n = sg_list_first(&lane->ready);
+    if (n != NULL && SG_OF(n, sg_outbatch, node)->deadline < due)
+        due = SG_OF(n, sg_outbatch, node)->deadline;
+    if (lane->open != NULL && lane->open->deadline < due)
+        due = lane->open->deadline;
+    return due;
+}
+
+/* Returns when the lane wants to be looked at again. */
+static int64_t serve(seg_producer *p, sg_lane *lane, int64_t now) {
+    int64_t due = INT64_MAX;
+    expire(lane, now);
+    if (lane->n_flying == 0)
+        lane->rewinding = false;
+    if (lane->rewinding)
+        return due;
+    if (now < lane->not_before)
+        return earliest_deadline(lane, lane->not_before);
+    while (lane->n_flying < SG_FLIGHTS) {
+        sg_outbatch *b = next_batch(p, lane, now, &due);
+        if (b == NULL || !send_batch(p, lane, b, now))
+            break;
+    }
+    return earliest_deadline(lane, due);
+}
+
+int64_t sg_producer_run(void *arg, int64_t now) {
+    seg_producer *p = arg;
+    int64_t due = INT64_MAX;
+    sg_mutex_lock(&p->lock);
+    if (atomic_load(&p->client->closed) && p->fault.status == SEG_OK)
+        sg_fail(&p->fault, SEG_ECLOSED, "the client is closed");
+    if (p->fault.status != SEG_OK) {
+        /* Also what has come back since, from under way. */
+        sg_producer_fail_all(p, p->fault.status, p->fault.text);
+    } else {
+        for (sg_node *n = p->busy.head.next, *next; n != &p->busy.head; n = next) {
+            sg_lane *lane = SG_OF(n, sg_lane, busy);
+            next = n->next;
+            int64_t d = serve(p, lane, now);
+            if (d < due)
+                due = d;
+            if (lane->open == NULL && lane->n_flying == 0 && sg_list_empty(&lane->ready))
+                sg_list_remove(&lane->busy);
+        }
+    }
+    sg_mutex_unlock(&p->lock);
+    return due;
+}

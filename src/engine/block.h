@@ -1,0 +1,29 @@
+/* block.h - a fetched entry: its bytes, as they came from the network, and the records in them.
+ * Counted: by the partition that may deliver it (again) and by every seg_batch that holds messages
+ * of it. */
+#ifndef SG_ENGINE_BLOCK_H
+#define SG_ENGINE_BLOCK_H
+#include <stdatomic.h>
+
+#include "core/batch.h"
+#include "redis/reply.h"
+
+typedef struct sg_block {
+    atomic_uint references;
+    sg_blob blob;
+    uint64_t first; /* offset of its first record */
+    uint32_t count;
+    sg_record_view records[];
+} sg_block;
+
+struct seg_message {
+    sg_record_view view;
+    seg_delivery delivery;
+};
+
+/* Takes `blob` over in every case. `last`: the entry's offset. NULL: not a batch of ours (`why` is
+ * set), or no memory (`why` is NULL). One reference. */
+sg_block *sg_block_new(sg_blob blob, uint64_t last, const char **why);
+void sg_block_ref(sg_block *b);
+void sg_block_unref(sg_block *b);
+#endif

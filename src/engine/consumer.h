@@ -1,0 +1,119 @@
+/* consumer.h - the parts of a consumer: consumer.c opens, closes and takes acknowledgements; poll.c
+ * delivers; coordinate.c (group, cursors, commits) and fetch.c (messages) run on the loop thread.
+ *
+ *   loop thread                                                application
+ *   group_sync ─> grants ─> acquire ─> holding ─┐
+ *   XREAD BLOCK ─> blocks ──────────────────────┴─ holdings ─> poll ─> seg_batch
+ *   commit <─ todo <──────────────────────────────  windows <─ ack
+ *
+ * One lock guards everything that both touch. The loop thread takes it for each answer and each
+ * round, never while it waits; the application for each call, never while a callback runs. */
+#ifndef SG_ENGINE_CONSUMER_H
+#define SG_ENGINE_CONSUMER_H
+#include "core/member.h"
+#include "engine/client.h"
+#include "engine/holding.h"
+#include "redis/ops.h"
+
+/* What the application was told of a partition, and what it has still to be told. */
+typedef struct sg_notice {
+    uint64_t epoch; /* of the ownership that it was told of; 0: none */
+    bool revoked;   /* and that this is going */
+    bool lost;      /* it ended by being lost */
+    bool pending;   /* in the consumer's notices */
+    uint64_t overtaken, overtaken_first, overtaken_era;
+} sg_notice;
+
+struct seg_consumer {
+    sg_actor actor;
+    seg_client *client;
+    sg_stream stream;
+    sg_group group;
+    char name[SG_NAME_MAX + 1], nonce[33], host[65];
+    int64_t session_timeout, ack_timeout, drain_timeout;
+    size_t max_prefetch;
+    uint32_t max_in_flight;
+    seg_rebalance_fn *on_rebalance;
+    void *rebalance_arg;
+    seg_overtaken_fn *on_overtaken;
+    void *overtaken_arg;
+    atomic_bool stopping;
+
+    sg_mutex lock;         /* guards all from here */
+    sg_cond changed;       /* poll, commit, open or close may have something to do */
+    sg_holding **holdings; /* by partition; NULL where it is not ours */
+    sg_holding **owned;    /* the same, dense */
+    size_t n_owned, turn;  /* turn: where the next poll begins */
+    sg_list todo;
+    sg_notice *notices; /* by partition */
+    uint32_t *told;     /* partitions with a pending notice */
+    size_t n_told;
+    uint32_t *telling; /* of the callback under way */
+    uint64_t ack_clock;
+    bool acks_lost; /* a partition was lost before its acknowledgements were stored */
+    bool joined, polling, closing;
+    bool left;           /* the good-bye was said; nothing more comes of the group */
+    int64_t safe_until;  /* nothing is handed out past it */
+    int64_t next_expiry; /* no ack timeout runs out before it */
+    int64_t close_deadline;
+    size_t buffered; /* sum of the holdings' */
+    seg_error fault; /* why it is over; status SEG_OK while it is not */
+    seg_consumer_stats stats;
+
+    /* Loop thread only. */
+    sg_member *member;
+    sg_listener listener;
+    char channel[SG_KEY_MAX];
+    sg_backoff sync_backoff;
+    size_t pending; /* requests without a result */
+    bool gone;      /* closed by the application: freed with the last result */
+    bool asking;    /* for the verdict on a stream that answered LOST */
+    bool syncing;
+    struct sg_fetch {
+        sg_conn *conn;
+        bool under_way, unblocking, truncated;
+        int64_t since, not_before, unblock_at;
+        size_t n;             /* partitions in it */
+        uint32_t *partitions; /* room for all */
+        uint64_t *epochs;
+        sg_fetch_from *from;
+        size_t turn;        /* where the next one begins when not all fit */
+        size_t entry_bytes; /* what an entry is expected to take */
+        sg_backoff backoff;
+    } fetch;
+};
+
+/* A request for one partition: what its result needs, since the holding may be gone by then. */
+typedef struct sg_errand {
+    seg_consumer *consumer;
+    uint32_t partition;
+    uint64_t epoch, number;
+} sg_errand;
+sg_errand *sg_errand_new(seg_consumer *c, uint32_t partition, uint64_t epoch, uint64_t number);
+/* First in a result function of an errand or of the consumer: counts the request as ended, takes
+ * the lock; false where the consumer is gone: then it has been freed or will be, and nothing of it
+ * may be touched. */
+bool sg_consumer_enter(seg_consumer *c);
+void sg_consumer_leave(seg_consumer *c); /* last: gives the lock up and wakes the actor */
+
+/* All of these: lock held. */
+sg_holding *sg_consumer_holding(seg_consumer *c, uint32_t partition, uint64_t epoch); /* or NULL */
+void sg_consumer_fail(seg_consumer *c,
+                      const seg_error *err); /* it is over: keeps the first reason */
+void sg_consumer_todo(seg_consumer *c, sg_holding *h);
+void sg_consumer_notice(seg_consumer *c, uint32_t partition);
+void sg_consumer_overtaken(seg_consumer *c, sg_holding *h, uint64_t first, uint64_t count);
+void sg_consumer_drop(seg_consumer *c, sg_holding *h, bool lost);
+void sg_consumer_buffered(seg_consumer *c, sg_holding *h,
+                          size_t before); /* h->buffered has changed */
+
+/* Application thread, lock not held: when all is over, it hears that its partitions are gone. */
+void sg_consumer_tell_rest(seg_consumer *c);
+
+/* Loop thread, lock held. */
+void sg_consumer_verdict(
+    seg_consumer *c); /* a part of the stream is missing: find out what happened */
+int64_t sg_coordinate(seg_consumer *c, int64_t now);
+int64_t sg_fetch_run(seg_consumer *c, int64_t now);
+void sg_consumer_free(seg_consumer *c);
+#endif

@@ -1,0 +1,290 @@
+/* A consumer's loop side: reading ahead with one XREAD BLOCK over all of its partitions. */
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "core/error.h"
+#include "engine/consumer.h"
+
+#define BLOCK_MS         5000
+#define COUNT_MAX        1000
+#define SHARE_MIN        (64u * 1024)
+#define RETRY_MS         100
+#define UNBLOCK_RETRY_MS 2
+/* A first guess at an entry's bytes; then a running average. */
+#define ENTRY_BYTES 16384
+
+/* ---- entries that are not ours ------------------------------------------------------------ */
+
+/* The log was mended: an entry past its end is gone now; one before it is damaged, and is passed
+ * over. */
+static void on_repaired(void *arg, const sg_result *r) {
+    sg_errand e = *(sg_errand *)arg;
+    seg_consumer *c = e.consumer;
+    sg_append_answer a;
+    sg_free(arg);
+    sg_append_read(r, &a);
+    if (!sg_consumer_enter(c))
+        return;
+    sg_holding *h = sg_consumer_holding(c, e.partition, e.epoch);
+    if (h != NULL) {
+        h->repairing = false;
+        if (!a.lost && a.kind == SG_APPEND_STORED && e.number < a.offset && h->state == SG_ACTIVE) {
+            sg_log_write(&c->client->log, SEG_LOG_ERROR, "damaged",
+                         "partition %u: the entry that ends at offset %llu cannot be read and is "
+                         "passed over",
+                         e.partition, (unsigned long long)e.number);
+            uint64_t from = h->fetch_at;
+            if (sg_holding_skip(h, e.number + 1) && h->fetch_at > from)
+                sg_consumer_overtaken(c, h, from, h->fetch_at - from);
+            sg_consumer_todo(c, h);
+        } else if (!a.lost && a.kind == SG_APPEND_LOST) {
+            sg_consumer_verdict(c);
+        }
+    }
+    sg_consumer_leave(c);
+}
+
+/* `offset`: the entry's, where its ID is of our era; UINT64_MAX otherwise. */
+static void foreign(seg_consumer *c, sg_holding *h, uint64_t offset, const char *why) {
+    sg_append mend = {
+        .stream = &c->stream, .partition = h->partition, .producer = "mend", .era = h->era};
+    sg_errand *e = sg_errand_new(c, h->partition, h->epoch, offset);
+    c->stats.foreign++;
+    sg_log_write(&c->client->log, SEG_LOG_WARN, "foreign",
+                 "partition %u: an entry that is not ours (%s) is "
+                 "skipped",
+                 h->partition, why);
+    if (e != NULL && sg_append_send(c->client->commands, &mend, on_repaired, e)) {
+        c->pending++;
+        h->repairing = true;
+    } else {
+        sg_free(e);
+        c->fetch.not_before =
+            sg_clock_ms() + RETRY_MS; /* it is read again, and asked about again */
+    }
+}
+
+/* ---- entries ------------------------------------------------------------------------------ */
+
+static void missed(seg_consumer *c, sg_holding *h, uint64_t first, uint64_t count) {
+    if (c->stream.on_full != SEG_DROP_OLDEST)
+        sg_log_write(&c->client->log, SEG_LOG_ERROR, "gap",
+                     "partition %u: %llu messages from offset %llu on "
+                     "are missing from the log",
+                     h->partition, (unsigned long long)count, (unsigned long long)first);
+    sg_consumer_overtaken(c, h, first, count);
+    sg_consumer_todo(c, h);
+}
+
+/* One entry of the log. False: stop with this partition for now. */
+static bool accept_entry(seg_consumer *c, sg_holding *h, sg_reply *entry) {
+    uint64_t era = 0, offset = UINT64_MAX;
+    const char *why = "its fields";
+    sg_blob blob;
+    sg_reply *fields = sg_reply_in(entry, 1);
+    if (!sg_entry_id_read(sg_reply_at(entry, 0), &era, &offset) || era != h->era) {
+        foreign(c, h, UINT64_MAX, "its ID");
+        return false;
+    }
+    if (sg_reply_count(fields) != 2 || !sg_reply_is(sg_reply_at(fields, 0), "b") ||
+        !sg_reply_take(fields, 1, &blob)) {
+        foreign(c, h, offset, why);
+        return false;
+    }
+    size_t bytes = blob.len, before = h->buffered;
+    sg_block *b = sg_block_new(blob, offset, &why);
+    if (b == NULL) {
+        if (why != NULL)
+            foreign(c, h, offset, why);
+        return false;
+    }
+    c->fetch.entry_bytes += bytes / 8 + 1 - c->fetch.entry_bytes / 8;
+    uint64_t from = h->fetch_at;
+    uint64_t gap = sg_holding_put(h, b);
+    if (gap == UINT64_MAX)
+        return false;
+    sg_consumer_buffered(c, h, before);
+    if (gap > 0)
+        missed(c, h, from, gap);
+    return true;
+}
+
+static void accept_partition(seg_consumer *c, size_t i, sg_reply *entries) {
+    struct sg_fetch *f = &c->fetch;
+    sg_holding *h = sg_consumer_holding(c, f->partitions[i], f->epochs[i]);
+    if (h == NULL || h->state != SG_ACTIVE || h->fetch_at != f->from[i].offset)
+        return;
+    for (size_t k = 0; k < sg_reply_count(entries); k++)
+        if (!accept_entry(c, h, sg_reply_in(entries, k)))
+            break;
+}
+
+/* The answer's keys come in the order of ours, those with nothing left out. */
+static void accept_all(seg_consumer *c, sg_reply *reply) {
+    struct sg_fetch *f = &c->fetch;
+    size_t k = 0;
+    for (size_t i = 0; i < f->n && k < sg_reply_count(reply); i++) {
+        sg_reply *one = sg_reply_in(reply, k);
+        if (!sg_reply_is(sg_reply_at(one, 0), f->from[i].key))
+            continue;
+        accept_partition(c, i, sg_reply_in(one, 1));
+        k++;
+    }
+}
+
+/* ---- are they still there? ---------------------------------------------------------------- */
+
+/* XREAD says nothing of a log that was deleted: it waits. After a wait in vain we ask. */
+static void on_checked(void *arg, const sg_result *r) {
+    seg_consumer *c = arg;
+    sg_cursor_answer a;
+    sg_cursor_read_answer(r, &a);
+    if (!sg_consumer_enter(c))
+        return;
+    if (!a.lost && a.kind == SG_CURSOR_LOST)
+        sg_consumer_verdict(c);
+    else if (!a.lost && a.kind == SG_CURSOR_REFUSED && a.err.status == SEG_EPROTO)
+        sg_consumer_fail(c, &a.err);
+    sg_consumer_leave(c);
+}
+
+static void check_partitions(seg_consumer *c) {
+    for (size_t i = 0; i < c->fetch.n; i++)
+        if (sg_consumer_holding(c, c->fetch.partitions[i], c->fetch.epochs[i]) != NULL &&
+            sg_cursor_read_send(c->client->commands, &c->stream, c->group.name,
+                                c->fetch.partitions[i], on_checked, c))
+            c->pending++;
+}
+
+/* ---- the answer --------------------------------------------------------------------------- */
+
+static void fetch_refused(seg_consumer *c, const sg_result *r, int64_t now) {
+    seg_error err;
+    sg_fail(&err, r->status, "reading: the server refused: %s", r->text);
+    if (r->status == SEG_EPROTO || r->status == SEG_EACCES) {
+        sg_consumer_fail(c, &err);
+        return;
+    }
+    sg_log_write(&c->client->log, SEG_LOG_WARN, "fetch-failed", "%s", err.text);
+    c->fetch.not_before = now + sg_backoff_next(&c->fetch.backoff, &c->client->rng);
+}
+
+static void on_fetched(void *arg, const sg_result *r) {
+    seg_consumer *c = arg;
+    struct sg_fetch *f = &c->fetch;
+    int64_t now = sg_clock_ms();
+    if (!sg_consumer_enter(c))
+        return;
+    f->under_way = false;
+    for (size_t i = 0; i < f->n; i++) {
+        sg_holding *h = sg_consumer_holding(c, f->partitions[i], f->epochs[i]);
+        if (h != NULL)
+            h->fetching = false;
+    }
+    if (!r->lost && r->status != SEG_OK) {
+        fetch_refused(c, r, now);
+    } else if (!r->lost) {
+        sg_backoff_reset(&f->backoff);
+        accept_all(c, r->reply);
+        if (sg_reply_is_nil(r->reply) && !f->unblocking && now - f->since >= BLOCK_MS / 2)
+            check_partitions(c);
+    }
+    f->unblocking = false;
+    sg_cond_broadcast(&c->changed);
+    sg_consumer_leave(c);
+}
+
+/* ---- the question ------------------------------------------------------------------------- */
+
+static size_t share_of(const seg_consumer *c) {
+    size_t share = c->max_prefetch / (c->n_owned > 0 ? c->n_owned : 1);
+    return share > SHARE_MIN ? share : SHARE_MIN;
+}
+
+/* Has it room for more? Half of its share, so that reads are not many and small. */
+static bool eligible(const sg_holding *h, size_t share) {
+    return h->state == SG_ACTIVE && !h->repairing && h->buffered <= share / 2;
+}
+
+static void on_unblocked(void *arg, const sg_result *r) {
+    seg_consumer *c = arg;
+    (void)r;
+    if (!sg_consumer_enter(c))
+        return;
+    /* It may have overtaken the XREAD that it is for: asked again until that has ended. */
+    c->fetch.unblock_at = sg_clock_ms() + UNBLOCK_RETRY_MS;
+    sg_consumer_leave(c);
+}
+
+/* A partition wants reading that the XREAD under way does not read: end that one. */
+static int64_t interrupt(seg_consumer *c, int64_t now) {
+    struct sg_fetch *f = &c->fetch;
+    if (f->unblocking && now < f->unblock_at)
+        return f->unblock_at;
+    uint64_t id = sg_conn_client_id(f->conn);
+    if (id == 0 || !sg_unblock_send(c->client->commands, id, on_unblocked, c))
+        return now + RETRY_MS;
+    c->pending++;
+    f->unblocking = true;
+    f->unblock_at = INT64_MAX;
+    return INT64_MAX;
+}
+
+static size_t gather(seg_consumer *c, size_t share) {
+    struct sg_fetch *f = &c->fetch;
+    size_t room = c->max_prefetch > c->buffered ? c->max_prefetch - c->buffered : 0;
+    size_t most = room / f->entry_bytes + 1;
+    f->n = 0;
+    f->truncated = false;
+    for (size_t i = 0; i < c->n_owned; i++) {
+        sg_holding *h = c->owned[(f->turn + i) % c->n_owned];
+        if (!eligible(h, share))
+            continue;
+        if (f->n == most) {
+            f->truncated = true;
+            f->turn = (f->turn + i) % c->n_owned;
+            break;
+        }
+        f->partitions[f->n] = h->partition;
+        f->epochs[f->n] = h->epoch;
+        f->from[f->n++] = (sg_fetch_from){h->log_key, h->era, h->fetch_at};
+        h->fetching = true;
+    }
+    return room;
+}
+
+static int64_t ask(seg_consumer *c, int64_t now, size_t share) {
+    struct sg_fetch *f = &c->fetch;
+    size_t room = gather(c, share);
+    if (f->n == 0)
+        return INT64_MAX;
+    size_t count = (room / f->n < share ? room / f->n : share) / f->entry_bytes;
+    count = count < 1 ? 1 : count > COUNT_MAX ? COUNT_MAX : count;
+    /* Where not all fit into one, nobody may wait for long on those that are in it. */
+    f->under_way =
+        sg_fetch_send(f->conn, f->from, f->n, count, f->truncated ? 1 : BLOCK_MS, on_fetched, c);
+    if (!f->under_way) {
+        for (size_t i = 0; i < f->n; i++)
+            c->holdings[f->partitions[i]]->fetching = false;
+        return now + RETRY_MS;
+    }
+    c->pending++;
+    f->since = now;
+    return INT64_MAX;
+}
+
+int64_t sg_fetch_run(seg_consumer *c, int64_t now) {
+    struct sg_fetch *f = &c->fetch;
+    size_t share = share_of(c);
+    if (c->closing || c->fault.status != SEG_OK || f->conn == NULL || !sg_conn_up(f->conn))
+        return INT64_MAX;
+    if (!f->under_way)
+        return now < f->not_before ? f->not_before : ask(c, now, share);
+    if (f->truncated)
+        return INT64_MAX; /* it ends by itself, at once */
+    for (size_t i = 0; i < c->n_owned; i++)
+        if (!c->owned[i]->fetching && eligible(c->owned[i], share))
+            return interrupt(c, now);
+    return INT64_MAX;
+}

@@ -1,0 +1,166 @@
+/* Groups: found or made for a consumer, deleted. */
+#include <string.h>
+
+#include "base/alloc.h"
+#include "core/error.h"
+#include "engine/admin.h"
+#include "engine/task.h"
+
+typedef struct job {
+    sg_task task;
+    sg_stream stream;
+    sg_group group;
+    seg_start start;
+    bool creating, existed;
+} job;
+
+static job *job_of(sg_task *t) {
+    return SG_OF(t, job, task);
+}
+
+static void destroy(sg_task *t) {
+    sg_task_fini(t);
+    sg_free(job_of(t));
+}
+
+static job *job_new(seg_client *c, const sg_stream *s, sg_task_step_fn *step) {
+    job *j = sg_calloc(1, sizeof *j);
+    if (j != NULL && !sg_task_init(&j->task, c, step, destroy)) {
+        sg_free(j);
+        return NULL;
+    }
+    if (j != NULL)
+        j->stream = *s;
+    return j;
+}
+
+/* ---- find or create ----------------------------------------------------------------------- */
+
+static void on_opened(void *arg, const sg_result *r) {
+    job *j = arg;
+    sg_group_answer a;
+    sg_group_open_read(r, &a);
+    if (sg_task_answer(&j->task, a.lost)) {
+        sg_task_fault(&j->task, a.status, &a.err);
+        if (a.status == SEG_OK) {
+            memcpy(j->group.gid, a.gid, sizeof a.gid);
+            j->creating = a.creating;
+            j->start = a.start;
+        }
+    }
+    sg_task_answered(&j->task);
+}
+
+static void open_step(sg_task *t) {
+    job *j = job_of(t);
+    sg_conn *c = t->client->commands;
+    switch (t->stage++) {
+    case 0:
+        sg_task_sent(t, sg_group_open_send(c, &j->stream, &j->group, j->start, on_opened, j));
+        break;
+    case 1:
+        for (uint32_t p = 0; j->creating && p < j->stream.partitions; p++)
+            sg_task_sent(
+                t, sg_cursor_create_send(c, &j->stream, &j->group, j->start, p, sg_task_plain, t));
+        break;
+    case 2:
+        if (j->creating)
+            sg_task_sent(t, sg_group_ready_send(c, &j->stream, &j->group, sg_task_plain, t));
+        break;
+    default:
+        sg_task_finish(t);
+    }
+}
+
+seg_status sg_group_find(seg_client *c, const sg_stream *s, sg_group *g, seg_start start,
+                         seg_error *err) {
+    job *j = job_new(c, s, open_step);
+    if (j == NULL || !sg_random_id(g->gid)) {
+        if (j != NULL)
+            destroy(&j->task);
+        return sg_fail_nomem(err);
+    }
+    j->group = *g;
+    j->start = start;
+    seg_status status = sg_task_run(&j->task, c->command_timeout, err);
+    if (status == SEG_OK)
+        *g = j->group;
+    sg_task_release(&j->task);
+    return status;
+}
+
+/* ---- delete ------------------------------------------------------------------------------- */
+
+static void on_found(void *arg, const sg_result *r) {
+    job *j = arg;
+    sg_stream_answer a;
+    sg_stream_get_read(r, &j->stream, &a);
+    if (sg_task_answer(&j->task, a.lost)) {
+        sg_task_fault(&j->task, a.status, &a.err);
+        if (a.status == SEG_OK)
+            j->stream = a.stream;
+    }
+    sg_task_answered(&j->task);
+}
+
+static void on_deleting(void *arg, const sg_result *r) {
+    job *j = arg;
+    sg_plain_answer a;
+    uint64_t members = 0;
+    memset(&a, 0, sizeof a);
+    if (r->status != SEG_OK)
+        sg_plain_read(r, "deleting a group", &a);
+    else if (sg_reply_is(sg_reply_at(r->reply, 0), "ACTIVE")) {
+        sg_reply_u64(sg_reply_at(r->reply, 1), &members);
+        a.status =
+            sg_fail(&a.err, SEG_EEXIST, "group \"%s\" has %llu live members: stop them first",
+                    j->group.name, (unsigned long long)members);
+    } else if (sg_reply_is(sg_reply_at(r->reply, 0), "DELETING")) {
+        j->existed = true;
+    }
+    if (sg_task_answer(&j->task, r->lost))
+        sg_task_fault(&j->task, a.status, &a.err);
+    sg_task_answered(&j->task);
+}
+
+static void delete_step(sg_task *t) {
+    job *j = job_of(t);
+    sg_conn *c = t->client->commands;
+    switch (t->stage++) {
+    case 0:
+        sg_task_sent(t, sg_stream_get_send(c, &j->stream, on_found, j));
+        break;
+    case 1:
+        sg_task_sent(t, sg_group_delete_send(c, &j->stream, j->group.name, on_deleting, j));
+        break;
+    case 2:
+        for (uint32_t p = 0; p < j->stream.partitions; p++)
+            sg_task_sent(t,
+                         sg_cursor_delete_send(c, &j->stream, j->group.name, p, sg_task_plain, t));
+        break;
+    case 3:
+        sg_task_sent(t, sg_group_unlink_send(c, &j->stream, j->group.name, sg_task_plain, t));
+        break;
+    default:
+        sg_task_finish(t);
+    }
+}
+
+seg_status seg_group_delete(seg_client *c, const char *stream, const char *group, seg_error *err) {
+    sg_stream s = {.partitions = 0};
+    seg_status status;
+    if (c == NULL)
+        return sg_fail(err, SEG_EINVAL, "the client is NULL");
+    if ((status = sg_stream_name(&s, c, stream, err)) != SEG_OK ||
+        (status = sg_name_check("group", group, err)) != SEG_OK)
+        return status;
+    job *j = job_new(c, &s, delete_step);
+    if (j == NULL)
+        return sg_fail_nomem(err);
+    strcpy(j->group.name, group);
+    status = sg_task_run(&j->task, c->command_timeout, err);
+    if (status == SEG_OK && !j->existed)
+        status = sg_fail(err, SEG_ENOENT, "no group \"%s\" on stream \"%s\"", group, stream);
+    sg_task_release(&j->task);
+    return status;
+}

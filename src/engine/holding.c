@@ -1,0 +1,221 @@
+#include "engine/holding.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+
+sg_holding *sg_holding_new(uint32_t partition, uint64_t epoch, const char *log_key) {
+    sg_holding *h = sg_calloc(1, sizeof *h);
+    if (h == NULL)
+        return NULL;
+    h->partition = partition;
+    h->epoch = epoch;
+    h->log_key = sg_strdup(log_key);
+    sg_backoff_init(&h->backoff, 10, 1000);
+    if (h->log_key == NULL) {
+        sg_free(h);
+        return NULL;
+    }
+    return h;
+}
+
+void sg_holding_drop_blocks(sg_holding *h) {
+    for (size_t i = 0; i < h->n_blocks; i++)
+        sg_block_unref(h->blocks[i]);
+    h->n_blocks = h->at_block = h->at_record = 0;
+    h->n_again = 0;
+    h->buffered = 0;
+}
+
+void sg_holding_free(sg_holding *h) {
+    if (h == NULL)
+        return;
+    sg_holding_drop_blocks(h);
+    sg_list_remove(&h->todo);
+    sg_window_free(h->window);
+    sg_free(h->blocks);
+    sg_free(h->again);
+    sg_free(h->log_key);
+    sg_free(h);
+}
+
+bool sg_holding_begin(sg_holding *h, uint64_t era, uint64_t committed, uint64_t first,
+                      seg_bytes acks, uint32_t capacity, bool *damaged) {
+    *damaged = false;
+    h->window = sg_window_new(committed, capacity);
+    if (h->window == NULL)
+        return false;
+    if (!sg_window_load(h->window, acks.data, acks.len)) {
+        uint64_t count;
+        *damaged = !sg_ackmap_count(acks.data, acks.len, &count);
+        return false;
+    }
+    h->era = era;
+    h->fetch_at = committed;
+    h->stored_version = sg_window_version(h->window);
+    if (first > committed && !sg_holding_skip(h, first))
+        return false;
+    h->state = SG_ACTIVE;
+    return true;
+}
+
+bool sg_holding_skip(sg_holding *h, uint64_t to) {
+    if (to <= h->fetch_at)
+        return true;
+    if (!sg_window_skip(h->window, h->fetch_at, to))
+        return false;
+    h->fetch_at = to;
+    return true;
+}
+
+uint64_t sg_holding_put(sg_holding *h, sg_block *b) {
+    uint64_t missing = 0;
+    if (h->n_blocks == h->room) {
+        size_t room = h->room == 0 ? 8 : 2 * h->room;
+        sg_block **blocks = sg_reallocarray(h->blocks, room, sizeof(sg_block *));
+        if (blocks == NULL) {
+            sg_block_unref(b);
+            return UINT64_MAX;
+        }
+        h->blocks = blocks;
+        h->room = room;
+    }
+    if (b->first > h->fetch_at) {
+        missing = b->first - h->fetch_at;
+        if (!sg_holding_skip(h, b->first)) {
+            sg_block_unref(b);
+            return UINT64_MAX;
+        }
+    }
+    h->blocks[h->n_blocks++] = b;
+    h->buffered += b->blob.len;
+    h->fetch_at = b->first + b->count;
+    return missing;
+}
+
+/* ---- delivery ----------------------------------------------------------------------------- */
+
+static sg_block *find_block(const sg_holding *h, uint64_t offset) {
+    size_t lo = 0, hi = h->n_blocks;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        const sg_block *b = h->blocks[mid];
+        if (offset < b->first)
+            hi = mid;
+        else if (offset >= b->first + b->count)
+            lo = mid + 1;
+        else
+            return h->blocks[mid];
+    }
+    return NULL;
+}
+
+static bool hand_out(sg_holding *h, sg_block *b, uint64_t offset, int64_t deadline,
+                     seg_message *m) {
+    uint32_t attempt = sg_window_deliver(h->window, offset, deadline);
+    if (attempt == 0)
+        return false;
+    m->view = b->records[offset - b->first];
+    m->delivery = (seg_delivery){{h->era, offset}, h->epoch, h->partition, attempt};
+    return true;
+}
+
+static bool take_again(sg_holding *h, int64_t deadline, seg_message *m, sg_block **from) {
+    while (h->n_again > 0) {
+        uint64_t offset = h->again[0];
+        sg_block *b = find_block(h, offset);
+        bool wanted = b != NULL && !sg_window_acked(h->window, offset);
+        if (wanted && !hand_out(h, b, offset, deadline, m))
+            return false;
+        memmove(h->again, h->again + 1, --h->n_again * sizeof *h->again);
+        if (wanted) {
+            *from = b;
+            return true;
+        }
+    }
+    return false;
+}
+
+static void next_record(sg_holding *h) {
+    const sg_block *b = h->blocks[h->at_block];
+    if (++h->at_record < b->count)
+        return;
+    h->buffered -= b->blob.len;
+    h->at_record = 0;
+    h->at_block++;
+}
+
+bool sg_holding_take(sg_holding *h, int64_t deadline, seg_message *m, sg_block **from) {
+    if (take_again(h, deadline, m, from))
+        return true;
+    /* What could not be handed out for want of memory stays first in line. */
+    while (h->n_again == 0 && h->at_block < h->n_blocks) {
+        sg_block *b = h->blocks[h->at_block];
+        uint64_t offset = b->first + h->at_record;
+        sg_window_fate fate = sg_window_fate_of(h->window, offset);
+        if (fate == SG_HOLD || (fate == SG_DELIVER && !hand_out(h, b, offset, deadline, m)))
+            return false;
+        next_record(h);
+        if (fate == SG_DELIVER) {
+            *from = b;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool again_add(sg_holding *h, uint64_t offset) {
+    size_t at = h->n_again;
+    if (h->n_again == h->again_room) {
+        size_t room = h->again_room == 0 ? 16 : 2 * h->again_room;
+        uint64_t *again = sg_reallocarray(h->again, room, sizeof *again);
+        if (again == NULL)
+            return false;
+        h->again = again;
+        h->again_room = room;
+    }
+    while (at > 0 && h->again[at - 1] > offset)
+        at--;
+    memmove(h->again + at + 1, h->again + at, (h->n_again - at) * sizeof *h->again);
+    h->again[at] = offset;
+    h->n_again++;
+    return true;
+}
+
+size_t sg_holding_expire(sg_holding *h, int64_t now) {
+    size_t n = 0;
+    uint64_t offset;
+    if (h->window == NULL || h->state != SG_ACTIVE)
+        return 0;
+    while (sg_window_expire(h->window, now, &offset)) {
+        if (!again_add(h, offset)) {
+            /* No memory: give it another short time-out instead of losing it. */
+            sg_window_deliver(h->window, offset, now + 1000);
+            break;
+        }
+        n++;
+    }
+    return n;
+}
+
+/* ---- acknowledgement ---------------------------------------------------------------------- */
+
+sg_window_ack_result sg_holding_ack(sg_holding *h, uint64_t offset) {
+    return sg_window_ack(h->window, offset);
+}
+
+void sg_holding_trim(sg_holding *h) {
+    uint64_t committed = sg_window_committed(h->window);
+    size_t n = 0;
+    while (n < h->at_block && h->blocks[n]->first + h->blocks[n]->count <= committed)
+        sg_block_unref(h->blocks[n++]);
+    if (n == 0)
+        return;
+    h->n_blocks -= n;
+    h->at_block -= n;
+    memmove(h->blocks, h->blocks + n, h->n_blocks * sizeof(sg_block *));
+}
+
+bool sg_holding_dirty(const sg_holding *h) {
+    return h->window != NULL && sg_window_version(h->window) != h->stored_version;
+}

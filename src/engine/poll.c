@@ -1,0 +1,280 @@
+/* A consumer's application side: what poll returns and tells. */
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "core/error.h"
+#include "engine/consumer.h"
+
+#define MAX_MAX 1000000
+
+struct seg_batch {
+    size_t count, room;
+    seg_message *messages;
+    sg_block **blocks; /* each counted once: messages of one block come together */
+    size_t n_blocks, blocks_room;
+};
+
+/* ---- messages ----------------------------------------------------------------------------- */
+
+seg_bytes seg_message_key(const seg_message *m) {
+    return m->view.key;
+}
+
+seg_bytes seg_message_value(const seg_message *m) {
+    return m->view.value;
+}
+
+int64_t seg_message_timestamp(const seg_message *m) {
+    return m->view.timestamp;
+}
+
+size_t seg_message_headers(const seg_message *m) {
+    return m->view.n_headers;
+}
+
+bool seg_message_header(const seg_message *m, size_t i, seg_bytes *name, seg_bytes *value) {
+    seg_bytes rest = m->view.headers, n = {NULL, 0}, v = {NULL, 0};
+    if (i >= m->view.n_headers)
+        return false;
+    for (size_t k = 0; k <= i; k++)
+        if (!sg_header_next(&rest, &n, &v))
+            return false;
+    if (name != NULL)
+        *name = n;
+    if (value != NULL)
+        *value = v;
+    return true;
+}
+
+seg_delivery seg_message_delivery(const seg_message *m) {
+    return m->delivery;
+}
+
+/* ---- batches ------------------------------------------------------------------------------ */
+
+size_t seg_batch_count(const seg_batch *b) {
+    return b == NULL ? 0 : b->count;
+}
+
+const seg_message *seg_batch_at(const seg_batch *b, size_t i) {
+    return b == NULL || i >= b->count ? NULL : &b->messages[i];
+}
+
+void seg_batch_free(seg_batch *b) {
+    if (b == NULL)
+        return;
+    for (size_t i = 0; i < b->n_blocks; i++)
+        sg_block_unref(b->blocks[i]);
+    sg_free(b->blocks);
+    sg_free(b->messages);
+    sg_free(b);
+}
+
+/* Room for one more message, whose block may be a new one. */
+static bool make_room(seg_batch *b) {
+    if (b->count == b->room) {
+        size_t room = b->room == 0 ? 64 : 2 * b->room;
+        seg_message *messages = sg_reallocarray(b->messages, room, sizeof *messages);
+        if (messages == NULL)
+            return false;
+        b->messages = messages;
+        b->room = room;
+    }
+    if (b->n_blocks == b->blocks_room) {
+        size_t room = b->blocks_room == 0 ? 16 : 2 * b->blocks_room;
+        sg_block **blocks = sg_reallocarray(b->blocks, room, sizeof(sg_block *));
+        if (blocks == NULL)
+            return false;
+        b->blocks = blocks;
+        b->blocks_room = room;
+    }
+    return true;
+}
+
+/* ---- taking (lock held) ------------------------------------------------------------------- */
+
+static bool take_from(seg_consumer *c, sg_holding *h, seg_batch *b, size_t max, int64_t deadline) {
+    size_t before = h->buffered;
+    bool memory = true;
+    while (b->count < max && (memory = make_room(b))) {
+        sg_block *from;
+        seg_message *m = &b->messages[b->count];
+        if (!sg_holding_take(h, deadline, m, &from))
+            break;
+        b->count++;
+        c->stats.delivered++;
+        if (m->delivery.attempt > 1)
+            c->stats.redelivered++;
+        if (b->n_blocks == 0 || b->blocks[b->n_blocks - 1] != from) {
+            sg_block_ref(from);
+            b->blocks[b->n_blocks++] = from;
+        }
+    }
+    sg_holding_trim(h); /* blocks of which nothing was wanted */
+    sg_consumer_buffered(c, h, before);
+    return memory;
+}
+
+/* Each poll begins with another partition, so that a busy one cannot starve the others. */
+static bool take(seg_consumer *c, seg_batch *b, size_t max, int64_t now) {
+    int64_t deadline = sg_clock_after(now, c->ack_timeout);
+    size_t n = c->n_owned, start = n > 0 ? c->turn++ % n : 0;
+    for (size_t i = 0; i < n && b->count < max; i++) {
+        sg_holding *h = c->owned[(start + i) % n];
+        if (h->state == SG_ACTIVE && !take_from(c, h, b, max, deadline))
+            return false;
+    }
+    if (b->count > 0 && deadline < c->next_expiry) {
+        c->next_expiry = deadline;
+        sg_loop_wake(&c->actor);
+    }
+    return true;
+}
+
+/* ---- telling (lock held; given up while the application's functions run) ------------------ */
+
+/* What the application has to hear of partition p next; 0: nothing. */
+static int news_of(const seg_consumer *c, uint32_t p) {
+    const sg_notice *n = &c->notices[p];
+    const sg_holding *h = c->holdings[p];
+    bool same = h != NULL && h->epoch == n->epoch;
+    if (n->epoch != 0 && !same)
+        return n->lost ? SEG_LOST : n->revoked ? 0 : SEG_REVOKED;
+    if (n->epoch != 0)
+        return h->state == SG_DRAINING && !n->revoked ? SEG_REVOKED : 0;
+    return h != NULL && h->state == SG_ACTIVE ? SEG_ASSIGNED : 0;
+}
+
+/* It hears it now. */
+static void heard(seg_consumer *c, uint32_t p, int what) {
+    sg_notice *n = &c->notices[p];
+    const sg_holding *h = c->holdings[p];
+    if (what == SEG_ASSIGNED) {
+        n->epoch = h->epoch;
+        n->revoked = n->lost = false;
+    } else if (h != NULL && h->epoch == n->epoch) {
+        n->revoked = true;
+    } else {
+        n->epoch = 0;
+    }
+}
+
+static void tell_rebalance(seg_consumer *c, seg_rebalance what) {
+    size_t n = 0;
+    for (size_t i = 0; i < c->n_told; i++) {
+        uint32_t p = c->told[i];
+        sg_notice *notice = &c->notices[p];
+        const sg_holding *h = c->holdings[p];
+        /* Handed back, and it was told before: nothing to hear, but the next owner's epoch is new.
+         */
+        if (notice->epoch != 0 && notice->revoked && !notice->lost &&
+            (h == NULL || h->epoch != notice->epoch))
+            notice->epoch = 0;
+        if (news_of(c, p) != (int)what)
+            continue;
+        heard(c, p, (int)what);
+        c->telling[n++] = p;
+    }
+    if (n == 0 || c->on_rebalance == NULL)
+        return;
+    sg_mutex_unlock(&c->lock);
+    c->on_rebalance(what, c->telling, n, c->rebalance_arg);
+    sg_mutex_lock(&c->lock);
+}
+
+static void tell_overtaken(seg_consumer *c, uint32_t p) {
+    sg_notice *n = &c->notices[p];
+    seg_id first = {n->overtaken_era, n->overtaken_first};
+    uint64_t count = n->overtaken;
+    n->overtaken = 0;
+    if (count == 0 || c->on_overtaken == NULL)
+        return;
+    sg_mutex_unlock(&c->lock);
+    c->on_overtaken(p, first, count, c->overtaken_arg);
+    sg_mutex_lock(&c->lock);
+}
+
+/* Run the callbacks for everything that has happened, partitions with the same news together. What
+ * happens while they run is told in another round. */
+static void tell(seg_consumer *c) {
+    while (c->n_told > 0) {
+        tell_rebalance(c, SEG_LOST);
+        tell_rebalance(c, SEG_REVOKED);
+        tell_rebalance(c, SEG_ASSIGNED);
+        for (size_t i = 0; i < c->n_told; i++)
+            tell_overtaken(c, c->told[i]);
+        size_t kept = 0;
+        for (size_t i = 0; i < c->n_told; i++) {
+            uint32_t p = c->told[i];
+            if (news_of(c, p) != 0 || c->notices[p].overtaken > 0)
+                c->told[kept++] = p;
+            else
+                c->notices[p].pending = false;
+        }
+        c->n_told = kept;
+    }
+}
+
+/* ---- poll --------------------------------------------------------------------------------- */
+
+/* Lock held. Fills b, or waits. */
+static seg_status fill(seg_consumer *c, seg_batch *b, size_t max, int64_t deadline,
+                       seg_error *err) {
+    for (;;) {
+        tell(c);
+        int64_t now = sg_clock_ms();
+        if (atomic_load(&c->stopping) || c->closing)
+            return sg_fail(err, SEG_ECLOSED, "the consumer was stopped");
+        if (c->fault.status != SEG_OK)
+            return sg_fail(err, c->fault.status, "%s", c->fault.text);
+        /* Past its lease a member hands nothing out: others may own its partitions already. */
+        if (now < c->safe_until && !take(c, b, max, now) && b->count == 0)
+            return sg_fail_nomem(err);
+        if (b->count > 0 || now >= deadline)
+            return SEG_OK;
+        sg_cond_wait(&c->changed, &c->lock, deadline == SEG_FOREVER ? SEG_FOREVER : deadline - now);
+    }
+}
+
+seg_status seg_consumer_poll(seg_batch **out, seg_consumer *c, size_t max, int64_t wait,
+                             seg_error *err) {
+    if (out == NULL || c == NULL)
+        return sg_fail(err, SEG_EINVAL, "%s is NULL", out == NULL ? "out" : "the consumer");
+    if (max < 1 || max > MAX_MAX)
+        return sg_fail(err, SEG_EINVAL, "max is %zu: 1 to %d messages", max, MAX_MAX);
+    int64_t deadline = sg_clock_after(sg_clock_ms(), wait);
+    seg_batch *b = sg_calloc(1, sizeof *b);
+    if (b == NULL)
+        return sg_fail_nomem(err);
+    sg_mutex_lock(&c->lock);
+    seg_status s = SEG_EBUSY;
+    if (c->polling) {
+        sg_fail(err, SEG_EBUSY,
+                "another thread polls this consumer, or this is one of its callbacks");
+    } else {
+        c->polling = true;
+        s = fill(c, b, max, deadline, err);
+        c->polling = false;
+        /* What was taken makes room for more. */
+        if (b->count > 0)
+            sg_loop_wake(&c->actor);
+    }
+    sg_mutex_unlock(&c->lock);
+    if (s == SEG_OK)
+        *out = b;
+    else
+        seg_batch_free(b);
+    return s;
+}
+
+/* After the consumer has left: the application hears that its partitions are gone. */
+void sg_consumer_tell_rest(seg_consumer *c) {
+    sg_mutex_lock(&c->lock);
+    c->polling = true;
+    for (uint32_t p = 0; p < c->stream.partitions; p++)
+        if (c->notices[p].epoch != 0)
+            sg_consumer_notice(c, p);
+    tell(c);
+    sg_mutex_unlock(&c->lock);
+}
