@@ -311,7 +311,10 @@ void sg_consumer_free(seg_consumer *c) {
         sg_holding *h = c->owned[--c->n_owned];
         sg_holding_free(h);
     }
+    for (uint32_t p = 0; c->log_keys != NULL && p < c->stream.partitions; p++)
+        sg_free(c->log_keys[p]);
     sg_member_free(c->member);
+    sg_free(c->log_keys);
     sg_free(c->holdings);
     sg_free(c->owned);
     sg_free(c->notices);
@@ -392,6 +395,7 @@ static bool make_room(seg_consumer *c) {
     uint32_t n = c->stream.partitions;
     sg_key wake = sg_key_wake(c->stream.ns, c->stream.name, c->group.name, c->name);
     memcpy(c->channel, wake.text, wake.len + 1);
+    c->log_keys = sg_calloc(n, sizeof(char *));
     c->holdings = sg_calloc(n, sizeof(sg_holding *));
     c->owned = sg_calloc(n, sizeof(sg_holding *));
     c->notices = sg_calloc(n, sizeof *c->notices);
@@ -401,8 +405,8 @@ static bool make_room(seg_consumer *c) {
     c->fetch.epochs = sg_calloc(n, sizeof *c->fetch.epochs);
     c->fetch.from = sg_calloc(n, sizeof *c->fetch.from);
     c->member = sg_member_new(c->session_timeout, n);
-    return c->holdings && c->owned && c->notices && c->told && c->telling && c->fetch.partitions &&
-           c->fetch.epochs && c->fetch.from && c->member;
+    return c->log_keys && c->holdings && c->owned && c->notices && c->told && c->telling &&
+           c->fetch.partitions && c->fetch.epochs && c->fetch.from && c->member;
 }
 
 static seg_consumer *consumer_new(seg_client *client) {

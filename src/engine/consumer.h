@@ -39,8 +39,10 @@ struct seg_consumer {
     void *overtaken_arg;
     atomic_bool stopping;
 
-    sg_mutex lock;         /* guards all from here */
-    sg_cond changed;       /* poll, commit, open or close may have something to do */
+    sg_mutex lock;   /* guards all from here */
+    sg_cond changed; /* poll, commit, open or close may have something to do */
+    char *
+        *log_keys; /* by partition, made when first needed, kept: a fetch under way borrows them */
     sg_holding **holdings; /* by partition; NULL where it is not ours */
     sg_holding **owned;    /* the same, dense */
     size_t n_owned, turn;  /* turn: where the next poll begins */

@@ -72,36 +72,45 @@ static bool may_pass(seg_consumer *c, const seg_error *err) {
 
 /* ---- sync --------------------------------------------------------------------------------- */
 
+/* A partition is ours: its cursor comes next. False: no memory. */
+static bool granted(seg_consumer *c, uint32_t partition, uint64_t epoch) {
+    sg_key key = sg_key_log(c->stream.ns, c->stream.name, partition);
+    if (c->log_keys[partition] == NULL && (c->log_keys[partition] = sg_strdup(key.text)) == NULL)
+        return false;
+    sg_holding *h = sg_holding_new(partition, epoch, c->log_keys[partition]);
+    if (h == NULL)
+        return false;
+    h->index = c->n_owned;
+    c->owned[c->n_owned++] = h;
+    c->holdings[partition] = h;
+    c->stats.rebalances++;
+    sg_consumer_todo(c, h);
+    return true;
+}
+
+/* It has to go: nothing more is delivered of it. */
+static void revoked(seg_consumer *c, sg_holding *h, int64_t now) {
+    size_t before = h->buffered;
+    h->state = SG_DRAINING;
+    h->drain_deadline = sg_clock_after(now, c->drain_timeout);
+    sg_holding_drop_blocks(h);
+    sg_consumer_buffered(c, h, before);
+    sg_consumer_notice(c, h->partition);
+    sg_consumer_todo(c, h);
+}
+
 static void take_changes(seg_consumer *c, int64_t now) {
     sg_member_change change;
     while (sg_member_change_next(c->member, &change)) {
         sg_holding *h = sg_consumer_holding(c, change.partition, change.epoch);
         switch (change.what) {
-        case SG_PART_GRANTED: {
-            sg_key key = sg_key_log(c->stream.ns, c->stream.name, change.partition);
-            h = sg_holding_new(change.partition, change.epoch, key.text);
-            if (h == NULL) {
-                /* No memory: give it back, and it comes again. */
+        case SG_PART_GRANTED:
+            if (!granted(c, change.partition, change.epoch)) /* give it back, and it comes again */
                 sg_member_released(c->member, change.partition, change.epoch);
-                break;
-            }
-            h->index = c->n_owned;
-            c->owned[c->n_owned++] = h;
-            c->holdings[change.partition] = h;
-            c->stats.rebalances++;
-            sg_consumer_todo(c, h);
             break;
-        }
         case SG_PART_REVOKED:
-            if (h == NULL)
-                break;
-            h->state = SG_DRAINING;
-            h->drain_deadline = sg_clock_after(now, c->drain_timeout);
-            size_t before = h->buffered;
-            sg_holding_drop_blocks(h);
-            sg_consumer_buffered(c, h, before);
-            sg_consumer_notice(c, change.partition);
-            sg_consumer_todo(c, h);
+            if (h != NULL)
+                revoked(c, h, now);
             break;
         case SG_PART_LOST:
             if (h != NULL)

@@ -10,12 +10,8 @@ sg_holding *sg_holding_new(uint32_t partition, uint64_t epoch, const char *log_k
         return NULL;
     h->partition = partition;
     h->epoch = epoch;
-    h->log_key = sg_strdup(log_key);
+    h->log_key = log_key;
     sg_backoff_init(&h->backoff, 10, 1000);
-    if (h->log_key == NULL) {
-        sg_free(h);
-        return NULL;
-    }
     return h;
 }
 
@@ -35,7 +31,6 @@ void sg_holding_free(sg_holding *h) {
     sg_window_free(h->window);
     sg_free(h->blocks);
     sg_free(h->again);
-    sg_free(h->log_key);
     sg_free(h);
 }
 

@@ -22,8 +22,8 @@ typedef struct sg_holding {
     uint32_t partition;
     uint64_t epoch, era;
     sg_holding_state state;
-    char *log_key;
-    sg_window *window; /* NULL while acquiring */
+    const char *log_key; /* the consumer's */
+    sg_window *window;   /* NULL while acquiring */
 
     sg_block **blocks; /* of offsets at or past committed, ascending */
     size_t n_blocks, room;
