@@ -113,8 +113,8 @@ static void take_changes(seg_consumer *c, int64_t now) {
                 revoked(c, h, now);
             break;
         case SG_PART_LOST:
-            if (h != NULL)
-                sg_consumer_drop(c, h, true);
+            if (h != NULL) /* what we left by ourselves is handed back, not lost */
+                sg_consumer_drop(c, h, sg_member_over(c->member) != SG_END_LEFT);
             break;
         }
     }

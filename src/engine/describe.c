@@ -286,7 +286,7 @@ static seg_status describe(job **out, seg_client *c, const char *stream, const c
 
 seg_status seg_stream_describe(seg_stream_info **out, seg_client *c, const char *stream,
                                seg_error *err) {
-    job *j;
+    job *j = NULL;
     if (out == NULL || c == NULL)
         return sg_fail(err, SEG_EINVAL, "%s is NULL", out == NULL ? "out" : "the client");
     seg_status status = describe(&j, c, stream, NULL, err);
@@ -335,7 +335,7 @@ void seg_stream_info_free(seg_stream_info *s) {
 
 seg_status seg_group_describe(seg_group_info **out, seg_client *c, const char *stream,
                               const char *group, seg_error *err) {
-    job *j;
+    job *j = NULL;
     if (out == NULL || c == NULL)
         return sg_fail(err, SEG_EINVAL, "%s is NULL", out == NULL ? "out" : "the client");
     seg_status status = sg_name_check("group", group, err);

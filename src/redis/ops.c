@@ -75,7 +75,13 @@ void sg_plain_read(const sg_result *r, const char *what, sg_plain_answer *out) {
     if (out->status != SEG_OK || !sg_reply_is_array(r->reply))
         return;
     const sg_reply *word = sg_reply_at(r->reply, 0);
-    if (sg_reply_is(word, "LOST"))
+    uint64_t number;
+    if (sg_reply_error(word) != NULL) /* of a command in a transaction */
+        out->status = sg_fail(&out->err, sg_reply_error_status(sg_reply_error(word)),
+                              "the server refused: %s", sg_reply_error(word));
+    else if (sg_reply_u64(word, &number))
+        return; /* a transaction's, of counts */
+    else if (sg_reply_is(word, "LOST"))
         out->status = lost_what(r->reply, what, &out->err);
     else if (sg_reply_is(word, "FOREIGN"))
         out->status =
