@@ -100,21 +100,21 @@ void sg_consumer_leave(seg_consumer *c); /* last: gives the lock up and wakes th
 
 /* All of these: lock held. */
 sg_holding *sg_consumer_holding(seg_consumer *c, uint32_t partition, uint64_t epoch); /* or NULL */
-void sg_consumer_fail(seg_consumer *c,
-                      const seg_error *err); /* it is over: keeps the first reason */
 void sg_consumer_todo(seg_consumer *c, sg_holding *h);
 void sg_consumer_notice(seg_consumer *c, uint32_t partition);
 void sg_consumer_overtaken(seg_consumer *c, sg_holding *h, uint64_t first, uint64_t count);
 void sg_consumer_drop(seg_consumer *c, sg_holding *h, bool lost);
-void sg_consumer_buffered(seg_consumer *c, sg_holding *h,
-                          size_t before); /* h->buffered has changed */
+/* h->buffered has changed, from `before`. */
+void sg_consumer_buffered(seg_consumer *c, sg_holding *h, size_t before);
 
 /* Application thread, lock not held: when all is over, it hears that its partitions are gone. */
 void sg_consumer_tell_rest(seg_consumer *c);
 
 /* Loop thread, lock held. */
-void sg_consumer_verdict(
-    seg_consumer *c); /* a part of the stream is missing: find out what happened */
+/* It is over: keeps the first reason, and leaves the group. */
+void sg_consumer_fail(seg_consumer *c, const seg_error *err);
+/* A part of the stream is missing: find out what happened. */
+void sg_consumer_verdict(seg_consumer *c);
 int64_t sg_coordinate(seg_consumer *c, int64_t now);
 int64_t sg_fetch_run(seg_consumer *c, int64_t now);
 void sg_consumer_free(seg_consumer *c);

@@ -1,0 +1,240 @@
+/* report.c - what the command tells people: one line each on stderr, never a password.
+ *
+ * A password reaches the command inside a URL, and could come out again in many ways: the library
+ * quoting a malformed URL, a server naming the command that it refused, a usage error echoing a
+ * word that was a URL in the wrong place. So instead of trusting each place, main() shows every
+ * word of the command line to cli_hide_password(), and every report is masked as it is written. */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli.h"
+
+enum { MAX_SECRETS = 32, MIN_SECRET = 3, REPORT_MAX = 4096 };
+
+static const char *who = "segmenter";
+static char *secrets[MAX_SECRETS];
+static size_t n_secrets;
+
+void cli_set_who(const char *name) {
+    who = name;
+}
+
+/* ---- Passwords ------------------------------------------------------------------------------ */
+
+static int hex_digit(char c) {
+    if (c >= '0' && c <= '9') {
+        return c - '0';
+    }
+    c = (char)(c | 0x20);
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+static void percent_decode(char *text) {
+    char *to = text;
+    for (const char *from = text; *from; from++) {
+        if (from[0] == '%' && hex_digit(from[1]) >= 0 && hex_digit(from[2]) >= 0) {
+            *to++ = (char)(hex_digit(from[1]) * 16 + hex_digit(from[2]));
+            from += 2;
+        } else {
+            *to++ = *from;
+        }
+    }
+    *to = '\0';
+}
+
+/* A secret of one or two characters would mask half of every report, and protects nothing. */
+static void add_secret(const char *from, size_t len) {
+    if (len < MIN_SECRET || n_secrets + 2 > MAX_SECRETS) {
+        return;
+    }
+    char *raw = cli_format("%.*s", (int)len, from);
+    char *decoded = cli_format("%s", raw);
+    percent_decode(decoded);
+    secrets[n_secrets++] = raw;
+    secrets[n_secrets++] = decoded;
+}
+
+/* A malformed URL may be cut elsewhere than it was meant, so the pieces of the password between
+ * the characters that separate the parts of a URL are secrets too. */
+static void add_secret_and_pieces(const char *from, size_t len) {
+    add_secret(from, len);
+    size_t start = 0;
+    for (size_t i = 0; i <= len; i++) {
+        if (i == len || strchr("/?#@:&=", from[i])) {
+            if (i - start < len) {
+                add_secret(from + start, i - start);
+            }
+            start = i + 1;
+        }
+    }
+}
+
+void cli_hide_password(const char *text) {
+    const char *rest = strstr(text, "://");
+    if (!rest) {
+        return;
+    }
+    rest += 3;
+    const char *at = strrchr(rest, '@');
+    const char *colon = at ? memchr(rest, ':', (size_t)(at - rest)) : NULL;
+    if (colon) {
+        add_secret_and_pieces(colon + 1, (size_t)(at - colon - 1));
+    }
+    const char *query = strchr(at ? at : rest, '?');
+    while (query && *query) {
+        query++;
+        size_t len = strcspn(query, "&");
+        const char *equals = memchr(query, '=', len);
+        if (equals && strncmp(query, "db=", 3) != 0) {
+            add_secret(equals + 1, len - (size_t)(equals + 1 - query));
+        }
+        query += len;
+    }
+}
+
+static size_t secret_at(const char *text) {
+    size_t longest = 0;
+    for (size_t i = 0; i < n_secrets; i++) {
+        size_t len = strlen(secrets[i]);
+        if (len > longest && strncmp(text, secrets[i], len) == 0) {
+            longest = len;
+        }
+    }
+    return longest;
+}
+
+static void mask(char *out, size_t cap, const char *text) {
+    size_t used = 0;
+    while (*text && used + 4 < cap) {
+        size_t secret = secret_at(text);
+        if (secret > 0) {
+            memcpy(out + used, "***", 3);
+            used += 3;
+            text += secret;
+        } else {
+            /* One report is one line, whatever a server or a file name put into it. */
+            out[used++] = *text == '\n' || *text == '\r' ? ' ' : *text;
+            text++;
+        }
+    }
+    out[used] = '\0';
+}
+
+/* ---- Reports --------------------------------------------------------------------------------- */
+
+__attribute__((format(printf, 1, 0))) static void say(const char *format, va_list args) {
+    char text[REPORT_MAX], masked[REPORT_MAX];
+    vsnprintf(text, sizeof text, format, args);
+    mask(masked, sizeof masked, text);
+    fprintf(stderr, "%s: %s\n", who, masked);
+}
+
+void cli_note(const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    say(format, args);
+    va_end(args);
+}
+
+int cli_usage(const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    say(format, args);
+    va_end(args);
+    return CLI_USAGE;
+}
+
+int cli_failure(const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    say(format, args);
+    va_end(args);
+    return CLI_FAILURE;
+}
+
+int cli_exit_code(seg_status status) {
+    switch (status) {
+    case SEG_OK:
+        return CLI_OK;
+    case SEG_EINVAL:
+        return CLI_USAGE;
+    case SEG_ENOENT:
+        return CLI_NOT_FOUND;
+    case SEG_EEXIST:
+    case SEG_EFENCED: /* another consumer took this one's name */
+        return CLI_CONFLICT;
+    case SEG_ECONN:
+    case SEG_EACCES:
+        return CLI_CONNECTION;
+    default:
+        return CLI_FAILURE;
+    }
+}
+
+int cli_error(const seg_error *err) {
+    cli_note("%s", err->text[0] ? err->text : seg_status_text(err->status));
+    return cli_exit_code(err->status);
+}
+
+/* ---- Output ---------------------------------------------------------------------------------- */
+
+bool cli_flush_stdout(void) {
+    if (fflush(stdout) != 0 || ferror(stdout)) {
+        cli_note("cannot write the output: %s", strerror(errno));
+        clearerr(stdout);
+        return false;
+    }
+    return true;
+}
+
+int cli_close_stdout(int code) {
+    if (!cli_flush_stdout()) {
+        return code == CLI_OK ? CLI_FAILURE : code;
+    }
+    /* A stdout that was closed from the start is no fault where nothing was written to it. */
+    if (fclose(stdout) != 0 && errno != EBADF) {
+        cli_note("cannot write the output: %s", strerror(errno));
+        return code == CLI_OK ? CLI_FAILURE : code;
+    }
+    return code;
+}
+
+/* ---- Memory ---------------------------------------------------------------------------------- */
+
+static void *must(void *block) {
+    if (!block) {
+        fputs("segmenter: out of memory\n", stderr);
+        exit(CLI_FAILURE);
+    }
+    return block;
+}
+
+void *cli_alloc(size_t count, size_t size) {
+    return must(calloc(count ? count : 1, size ? size : 1));
+}
+
+void *cli_grow(void *block, size_t count, size_t size) {
+    return must(size && count > SIZE_MAX / size ? NULL : realloc(block, count * size));
+}
+
+char *cli_format(const char *format, ...) {
+    va_list args, again;
+    va_start(args, format);
+    va_copy(again, args);
+    int len = vsnprintf(NULL, 0, format, args);
+    va_end(args);
+    size_t size = len < 0 ? 1 : (size_t)len + 1;
+    char *text = cli_alloc(size, 1);
+    vsnprintf(text, size, format, again);
+    va_end(again);
+    return text;
+}
+
+void cli_forget_passwords(void) {
+    for (size_t i = 0; i < n_secrets; i++) {
+        free(secrets[i]);
+    }
+    n_secrets = 0;
+}
