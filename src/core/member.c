@@ -24,6 +24,7 @@ struct sg_member {
     int64_t session_timeout;
     uint32_t partitions;
     bool joined, awaiting, leaving, woken;
+    bool known; /* the coordinator may know us: a join was sent */
     sg_member_end end;
     uint64_t version, floor;
     int64_t due, asked_at, safe_until;
@@ -87,7 +88,7 @@ int64_t sg_member_due(const sg_member *m) {
 }
 
 void sg_member_ask_now(sg_member *m, int64_t now, sg_member_ask *out) {
-    m->awaiting = true;
+    m->awaiting = m->known = true;
     m->woken = false;
     m->asked_at = now;
     memset(out, 0, sizeof *out);
@@ -108,6 +109,7 @@ void sg_member_ask_now(sg_member *m, int64_t now, sg_member_ask *out) {
 
 void sg_member_unanswered(sg_member *m, int64_t now, int64_t retry) {
     m->awaiting = false;
+    m->version = 0;
     m->due = now + retry;
     m->woken = false;
 }
@@ -115,6 +117,8 @@ void sg_member_unanswered(sg_member *m, int64_t now, int64_t retry) {
 /* One line of the answer. */
 static void learn(sg_member *m, const sg_grant *g) {
     slot *s = &m->slots[g->partition];
+    if (s->listed)
+        return; /* twice in one answer: no sense, and more changes than there is room for */
     if (s->hold != NONE && s->epoch < g->epoch)
         lose(m, g->partition);
     if (s->hold == NONE) {
@@ -162,7 +166,7 @@ static void lose_all(sg_member *m) {
 
 void sg_member_expired(sg_member *m, int64_t now) {
     m->awaiting = false;
-    m->joined = false;
+    m->joined = m->known = false;
     m->version = 0;
     m->due = now;
     lose_all(m);
@@ -178,6 +182,11 @@ void sg_member_ended(sg_member *m, sg_member_end why) {
 }
 
 void sg_member_wake(sg_member *m) {
+    m->woken = true;
+}
+
+void sg_member_recall(sg_member *m) {
+    m->version = 0;
     m->woken = true;
 }
 
@@ -198,7 +207,7 @@ void sg_member_stale(sg_member *m, uint32_t partition, uint64_t epoch, uint64_t 
 void sg_member_leave(sg_member *m) {
     m->leaving = true;
     m->woken = true;
-    if (!m->joined && !m->awaiting)
+    if (!m->known)
         m->end = SG_END_LEFT;
 }
 

@@ -68,6 +68,9 @@ void sg_member_ended(sg_member *m, sg_member_end why);
 /* ---- what the consumer tells -------------------------------------------------------------- */
 
 void sg_member_wake(sg_member *m); /* ask as soon as possible */
+/* The connection is another one, and the server perhaps another, or its state an older one, in
+ * which our version may name other content: ask for all of it. */
+void sg_member_recall(sg_member *m);
 /* The partition under that epoch needs no more: hand it back with the next question. */
 void sg_member_released(sg_member *m, uint32_t partition, uint64_t epoch);
 /* Its cursor knows the later epoch `stored`: ask for a new grant above it. */

@@ -21,4 +21,6 @@ void sg_stream_verdict(const sg_stream_answer *now, const sg_stream *was, seg_er
 
 /* Names from an array reply, sorted. NULL: no memory. */
 struct seg_names *sg_names_from(const sg_reply *reply);
+/* All of them, seg_names_count many; borrowed. */
+const char *const *sg_names_all(const struct seg_names *n);
 #endif

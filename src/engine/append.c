@@ -12,9 +12,47 @@
 
 /* ---- lanes (lock held) -------------------------------------------------------------------- */
 
+static void end_batch(sg_outbatch *b, seg_status status, const char *text) {
+    seg_error err;
+    sg_list_remove(&b->node);
+    if (b->unsure)
+        sg_fail(&err, SEG_EUNKNOWN, "it may or may not be stored: %s", text);
+    else
+        sg_fail(&err, status, "%s", text);
+    sg_outbatch_done(b, err.status, &err);
+}
+
+/* What was numbered in the old generation and has no sure outcome cannot be sent under the new one:
+ * it would be stored twice, if it is stored already. */
+static void new_generation(sg_lane *lane) {
+    lane->generation++;
+    lane->next_seq = 1;
+    if (lane->n_flying > 0)
+        lane->rewinding = true;
+    for (sg_node *n = lane->ready.head.next, *next; n != &lane->ready.head; n = next) {
+        sg_outbatch *b = SG_OF(n, sg_outbatch, node);
+        next = n->next;
+        if (b->unsure)
+            end_batch(b, SEG_EUNKNOWN,
+                      "a message before it was given up, so it could not be tried again");
+    }
+}
+
+static void give_up(sg_lane *lane, sg_outbatch *b, seg_status status, const char *text) {
+    bool numbered = b->first_seq != 0 && b->generation == lane->generation;
+    end_batch(b, status, text);
+    if (numbered)
+        new_generation(lane);
+}
+
 /* Back into ready, in order of creation: at most SG_FLIGHTS are ever out of place. */
 static void requeue(sg_lane *lane, sg_outbatch *b) {
     sg_node *at = lane->ready.head.next;
+    if (b->unsure && b->generation != lane->generation) {
+        end_batch(b, SEG_EUNKNOWN,
+                  "a message before it was given up, so it could not be tried again");
+        return;
+    }
     while (at != &lane->ready.head && SG_OF(at, sg_outbatch, node)->id < b->id)
         at = at->next;
     sg_list_insert_before(at, &b->node);
@@ -22,40 +60,25 @@ static void requeue(sg_lane *lane, sg_outbatch *b) {
         lane->rewinding = true;
 }
 
-static void new_generation(sg_lane *lane) {
-    lane->generation++;
-    lane->next_seq = 1;
-    if (lane->n_flying > 0)
-        lane->rewinding = true;
-}
-
-static void give_up(sg_lane *lane, sg_outbatch *b, seg_status status, const char *text) {
-    seg_error err;
-    if (b->first_seq != 0 && b->generation == lane->generation)
-        new_generation(lane);
-    if (b->unsure)
-        sg_fail(&err, SEG_EUNKNOWN,
-                "it may or may not be stored: an answer of the server was lost, and "
-                "then: %s",
-                text);
-    else
-        sg_fail(&err, status, "%s", text);
-    sg_list_remove(&b->node);
-    sg_outbatch_done(b, err.status, &err);
-}
-
+/* Deadlines rise along the lists. A batch under way whose time is over has an unknown outcome; its
+ * request still counts as flying until it is answered, or lost. */
 static void expire(sg_lane *lane, int64_t now) {
+    sg_node *n;
     if (lane->open != NULL && lane->open->deadline <= now)
         sg_lane_close_open(lane);
-    for (sg_node *n = lane->ready.head.next, *next; n != &lane->ready.head; n = next) {
+    while ((n = sg_list_first(&lane->flying)) != NULL &&
+           SG_OF(n, sg_outbatch, node)->deadline <= now) {
         sg_outbatch *b = SG_OF(n, sg_outbatch, node);
-        next = n->next;
-        if (b->deadline > now)
-            continue;
-        if (b->refusal.status != SEG_OK)
-            give_up(lane, b, b->refusal.status, b->refusal.text);
+        b->unsure = true;
+        give_up(lane, b, SEG_EUNKNOWN, "no answer of the server within the delivery timeout");
+    }
+    while ((n = sg_list_first(&lane->ready)) != NULL &&
+           SG_OF(n, sg_outbatch, node)->deadline <= now) {
+        if (lane->refusal.status != SEG_OK)
+            give_up(lane, SG_OF(n, sg_outbatch, node), lane->refusal.status, lane->refusal.text);
         else
-            give_up(lane, b, SEG_ETIMEDOUT, "the delivery timeout has passed");
+            give_up(lane, SG_OF(n, sg_outbatch, node), SEG_ETIMEDOUT,
+                    "the delivery timeout has passed");
     }
 }
 
@@ -69,7 +92,8 @@ static void verdict(void *arg, const sg_result *r) {
     sg_mutex_lock(&p->lock);
     p->pending--;
     p->asking = false;
-    if (!a.lost && !p->gone && p->fault.status == SEG_OK) {
+    /* A refusal that may pass says nothing of the stream: the next LOST asks again. */
+    if (!a.lost && !p->gone && p->fault.status == SEG_OK && !seg_status_retriable(a.status)) {
         sg_stream_verdict(&a, &p->stream, &err);
         p->fault = err;
         sg_producer_fail_all(p, err.status, err.text);
@@ -91,21 +115,18 @@ static void ask_verdict(seg_producer *p) {
 
 /* It was not stored now; it may be later. */
 static void not_now(seg_producer *p, sg_lane *lane, sg_outbatch *b, const seg_error *why) {
-    b->refusal = *why;
+    lane->refusal = *why;
     requeue(lane, b);
     lane->not_before = sg_clock_ms() + sg_backoff_next(&lane->backoff, &p->client->rng);
     p->stats.retries++;
 }
 
-static void refused(seg_producer *p, sg_lane *lane, sg_outbatch *b, const seg_error *err) {
-    if (err->status != SEG_ECONN && err->status != SEG_EOOM) {
-        give_up(lane, b, err->status, err->text);
-        return;
-    }
-    not_now(p, lane, b, err);
-    /* A primary that became a replica: what we look for is elsewhere now, or will be. */
-    if (strstr(err->text, "READONLY") != NULL)
-        sg_client_drop_soon(p->client);
+static void refused(seg_producer *p, sg_lane *lane, sg_outbatch *b, const sg_append_answer *a) {
+    b->unsure = b->unsure || a->unsure;
+    if (a->err.status != SEG_ECONN && a->err.status != SEG_EOOM)
+        give_up(lane, b, a->err.status, a->err.text);
+    else
+        not_now(p, lane, b, &a->err);
 }
 
 static void gap(seg_producer *p, sg_lane *lane, sg_outbatch *b, const seg_error *err) {
@@ -122,7 +143,6 @@ static void gap(seg_producer *p, sg_lane *lane, sg_outbatch *b, const seg_error 
 
 static void answered(seg_producer *p, sg_lane *lane, sg_outbatch *b, const sg_append_answer *a) {
     sg_list_remove(&b->node);
-    lane->n_flying--;
     if (a->lost) {
         b->unsure = true;
         p->stats.retries++;
@@ -132,6 +152,7 @@ static void answered(seg_producer *p, sg_lane *lane, sg_outbatch *b, const sg_ap
     switch (a->kind) {
     case SG_APPEND_STORED:
         b->offset = a->offset;
+        lane->refusal.status = SEG_OK;
         sg_backoff_reset(&lane->backoff);
         sg_outbatch_done(b, SEG_OK, NULL);
         break;
@@ -150,7 +171,7 @@ static void answered(seg_producer *p, sg_lane *lane, sg_outbatch *b, const sg_ap
         ask_verdict(p);
         break;
     case SG_APPEND_REFUSED:
-        refused(p, lane, b, &a->err);
+        refused(p, lane, b, a);
         break;
     default:
         give_up(lane, b, a->err.status, a->err.text);
@@ -161,13 +182,14 @@ static void on_appended(void *arg, const sg_result *r) {
     sg_outbatch *b = arg;
     seg_producer *p = b->producer;
     sg_append_answer a;
-    sg_append_read(r, &a);
+    sg_append_read(r, false, &a);
     sg_mutex_lock(&p->lock);
     p->pending--;
     b->in_request = false;
-    if (!p->closing)
+    p->lanes[b->partition].n_flying--;
+    if (!b->over)
         answered(p, &p->lanes[b->partition], b, &a);
-    else if (b->disposed) /* its outcome was told when the producer was closed */
+    else if (b->disposed) /* its time was over, or its producer was closed */
         sg_outbatch_dispose(b);
     sg_mutex_unlock(&p->lock);
     if (p->gone && p->pending == 0)
@@ -179,7 +201,8 @@ static void on_appended(void *arg, const sg_result *r) {
 /* ---- sending (lock held) ------------------------------------------------------------------ */
 
 static bool send_batch(seg_producer *p, sg_lane *lane, sg_outbatch *b, int64_t now) {
-    if (lane->next_seq > 1 && lane->n_flying == 0 && now - lane->used > IDLE_MS)
+    if (lane->next_seq > 1 && lane->n_flying == 0 && b->first_seq == 0 &&
+        now - lane->used > IDLE_MS)
         new_generation(lane);
     bool fresh = b->first_seq == 0 || b->generation != lane->generation;
     uint64_t seq = fresh ? lane->next_seq : b->first_seq;
@@ -214,11 +237,11 @@ static sg_outbatch *next_batch(seg_producer *p, sg_lane *lane, int64_t now, int6
     sg_outbatch *b = lane->open;
     if (!sg_list_empty(&lane->ready))
         return SG_OF(sg_list_first(&lane->ready), sg_outbatch, node);
-    if (b == NULL || (lane->n_flying > 0 && p->flushing == 0))
+    if (b == NULL || lane->n_flying > 0)
         return NULL;
-    if (p->flushing == 0 && now < b->created + p->linger) {
-        if (b->created + p->linger < *due)
-            *due = b->created + p->linger;
+    int64_t enough = sg_clock_after(b->created, p->linger);
+    if (now < enough) {
+        *due = enough < *due ? enough : *due;
         return NULL;
     }
     sg_lane_close_open(lane);
@@ -226,9 +249,12 @@ static sg_outbatch *next_batch(seg_producer *p, sg_lane *lane, int64_t now, int6
 }
 
 static int64_t earliest_deadline(const sg_lane *lane, int64_t due) {
-    sg_node *n = sg_list_first(&lane->ready);
-    if (n != NULL && SG_OF(n, sg_outbatch, node)->deadline < due)
-        due = SG_OF(n, sg_outbatch, node)->deadline;
+    const sg_list *lists[] = {&lane->flying, &lane->ready};
+    for (size_t i = 0; i < 2; i++) {
+        sg_node *n = sg_list_first(lists[i]);
+        if (n != NULL && SG_OF(n, sg_outbatch, node)->deadline < due)
+            due = SG_OF(n, sg_outbatch, node)->deadline;
+    }
     if (lane->open != NULL && lane->open->deadline < due)
         due = lane->open->deadline;
     return due;
@@ -241,10 +267,12 @@ static int64_t serve(seg_producer *p, sg_lane *lane, int64_t now) {
     if (lane->n_flying == 0)
         lane->rewinding = false;
     if (lane->rewinding)
-        return due;
+        return earliest_deadline(lane, due);
     if (now < lane->not_before)
         return earliest_deadline(lane, lane->not_before);
-    while (lane->n_flying < SG_FLIGHTS) {
+    /* After a refusal one feels its way: those behind it would only be gaps. */
+    uint32_t most = lane->refusal.status != SEG_OK ? 1 : SG_FLIGHTS;
+    while (lane->n_flying < most) {
         sg_outbatch *b = next_batch(p, lane, now, &due);
         if (b == NULL || !send_batch(p, lane, b, now))
             break;

@@ -64,17 +64,21 @@ static void on_wake_state(void *arg, bool up, const seg_error *fatal) {
     (void)fatal;
     if (!up)
         return;
-    for (sg_node *n = c->listeners.head.next; n != &c->listeners.head; n = n->next) {
-        sg_listener *l = SG_OF(n, sg_listener, node);
-        sg_conn_subscribe(c->wake, l->channel, true);
-        l->fn(l->arg); /* what was said while nobody listened */
-    }
+    for (sg_node *n = c->listeners.head.next; n != &c->listeners.head; n = n->next)
+        sg_conn_subscribe(c->wake, SG_OF(n, sg_listener, node)->channel, true);
 }
 
 /* A message: ["smessage", channel, text]. */
 static void on_wake_push(void *arg, sg_reply *reply) {
     seg_client *c = arg;
-    if (!sg_reply_is(sg_reply_at(reply, 0), "smessage"))
+    if (sg_reply_error(reply) != NULL)
+        sg_log_write(&c->log, SEG_LOG_WARN, "no-wake-ups",
+                     "the server refused a subscription, so that "
+                     "partitions are handed over late (the user needs the channels sg:*): %s",
+                     sg_reply_error(reply));
+    /* Once it is confirmed, too: what was said between the last sync and now was said to nobody. */
+    if (!sg_reply_is(sg_reply_at(reply, 0), "smessage") &&
+        !sg_reply_is(sg_reply_at(reply, 0), "ssubscribe"))
         return;
     const char *channel = sg_reply_text(sg_reply_at(reply, 1));
     for (sg_node *n = c->listeners.head.next; n != &c->listeners.head; n = n->next) {
@@ -106,6 +110,7 @@ void sg_client_unlisten(seg_client *c, sg_listener *l) {
 
 static void on_commands_state(void *arg, bool up, const seg_error *fatal) {
     seg_client *c = arg;
+    c->lives += up ? 1 : 0;
     sg_loop_wake_all(c->loop);
     if (fatal != NULL)
         sg_log_write(&c->log, SEG_LOG_ERROR, "unusable", "%s", fatal->text);
@@ -121,18 +126,10 @@ static void on_commands_state(void *arg, bool up, const seg_error *fatal) {
     sg_mutex_unlock(&c->lock);
 }
 
-void sg_client_drop_soon(seg_client *c) {
-    c->drop = true;
-    sg_loop_wake(&c->actor);
-}
-
 /* While it opens, the first connection attempt that fails is the answer; only a server that is
  * still loading its data is waited for. */
 static int64_t run(void *arg, int64_t now) {
     seg_client *c = arg;
-    if (c->drop)
-        sg_conn_drop(c->commands, "the server is read-only");
-    c->drop = false;
     sg_mutex_lock(&c->lock);
     bool opening = !c->up && c->fault.status == SEG_OK;
     const seg_error *last = sg_conn_last_error(c->commands);

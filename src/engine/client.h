@@ -29,7 +29,7 @@ struct seg_client {
     sg_list listeners; /* sg_listener */
     sg_rng rng;        /* jitter */
     sg_actor actor;
-    bool drop; /* the connection for commands, in the actor's next run */
+    uint64_t lives; /* times that the connection for commands came up */
 
     /* The opening: guarded by lock. */
     sg_mutex lock;
@@ -49,10 +49,6 @@ typedef struct sg_listener {
 /* Loop thread: (un)subscribe. False: no memory. Without it the member is slower, not wrong. */
 bool sg_client_listen(seg_client *c, sg_listener *l);
 void sg_client_unlisten(seg_client *c, sg_listener *l);
-
-/* Loop thread: leave this server, which turned out to be a replica, and look again. Not at once,
- * since every request's result would be called from within the caller. */
-void sg_client_drop_soon(seg_client *c);
 
 /* A closed client lives on, without connections, until its last producer and consumer is closed.
  * Not on the loop thread. */

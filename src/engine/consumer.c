@@ -60,7 +60,7 @@ void sg_consumer_drop(seg_consumer *c, sg_holding *h, bool lost) {
     sg_notice *n = &c->notices[h->partition];
     if (lost) {
         c->acks_lost = c->acks_lost || h->last_ack > h->stored_ack;
-        n->lost = n->epoch == h->epoch;
+        n->lost = n->lost || n->epoch == h->epoch;
     }
     c->buffered -= h->buffered;
     c->owned[h->index] = c->owned[--c->n_owned];
@@ -91,6 +91,7 @@ static seg_status ack_one(seg_consumer *c, const seg_delivery *d) {
     }
     h->last_ack = c->ack_clock;
     c->stats.acked++;
+    sg_holding_trim(h);
     sg_consumer_todo(c, h);
     return SEG_OK;
 }
@@ -111,9 +112,6 @@ static void ack_next(seg_consumer *c, const seg_delivery *d, ack_faults *f) {
 
 /* Lock held. */
 static seg_status ack_end(seg_consumer *c, const ack_faults *f, seg_error *err) {
-    for (size_t i = 0; i < c->n_owned; i++)
-        if (c->owned[i]->last_ack == c->ack_clock)
-            sg_holding_trim(c->owned[i]);
     sg_loop_wake(&c->actor);
     /* A poll on another thread may wait for the window to move on. */
     if (c->polling)
@@ -228,6 +226,8 @@ size_t seg_consumer_assignment(const seg_consumer *c, uint32_t *out, size_t cap)
 void seg_consumer_get_stats(const seg_consumer *c, seg_consumer_stats *out) {
     size_t size = out->size;
     seg_consumer_stats now;
+    if (size <= sizeof size)
+        return;
     sg_mutex_lock(lock_of(c));
     now = c->stats;
     now.prefetched_bytes = c->buffered;
@@ -273,8 +273,8 @@ static void on_wake(void *arg) {
 
 static void on_fetch_state(void *arg, bool up, const seg_error *fatal) {
     seg_consumer *c = arg;
-    (void)up;
     (void)fatal;
+    c->fetch.lives += up ? 1 : 0;
     sg_loop_wake(&c->actor);
 }
 
@@ -293,8 +293,7 @@ static void attach(void *arg) {
 static void detach(void *arg) {
     seg_consumer *c = arg;
     sg_loop_remove(&c->actor);
-    if (!atomic_load(&c->client->closed))
-        sg_client_unlisten(c->client, &c->listener);
+    sg_client_unlisten(c->client, &c->listener);
     sg_client_disconnect(c->client, c->fetch.conn);
     c->fetch.conn = NULL;
 }
@@ -424,7 +423,6 @@ static seg_consumer *consumer_new(seg_client *client) {
     c->stats.size = sizeof c->stats;
     c->safe_until = INT64_MIN;
     c->next_expiry = INT64_MAX;
-    c->fetch.entry_bytes = 16384;
     sg_backoff_init(&c->sync_backoff, 20, 1000);
     sg_backoff_init(&c->fetch.backoff, 20, 1000);
     return c;

@@ -59,6 +59,7 @@ struct seg_consumer {
     int64_t next_expiry; /* no ack timeout runs out before it */
     int64_t close_deadline;
     size_t buffered; /* sum of the holdings' */
+    bool dry;        /* the last poll found nothing that it could deliver */
     seg_error fault; /* why it is over; status SEG_OK while it is not */
     seg_consumer_stats stats;
 
@@ -71,16 +72,22 @@ struct seg_consumer {
     bool gone;      /* closed by the application: freed with the last result */
     bool asking;    /* for the verdict on a stream that answered LOST */
     bool syncing;
+    uint64_t life; /* which connections there are: changes when one comes up */
     struct sg_fetch {
         sg_conn *conn;
-        bool under_way, unblocking, truncated;
+        uint64_t lives; /* times that it came up */
+        bool under_way, unblocking;
+        bool truncated;  /* not all that wanted reading fit into it */
+        bool idle;       /* and nothing came of it: the next one waits on all */
+        bool no_unblock; /* the server's user may not */
         int64_t since, not_before, unblock_at;
         size_t n;             /* partitions in it */
         uint32_t *partitions; /* room for all */
         uint64_t *epochs;
         sg_fetch_from *from;
         size_t turn;        /* where the next one begins when not all fit */
-        size_t entry_bytes; /* what an entry is expected to take */
+        size_t entry_bytes; /* the largest entry of late */
+        size_t count; /* entries of a partition to ask for: grows as they turn out to be small */
         sg_backoff backoff;
     } fetch;
 };
@@ -100,6 +107,8 @@ void sg_consumer_leave(seg_consumer *c); /* last: gives the lock up and wakes th
 
 /* All of these: lock held. */
 sg_holding *sg_consumer_holding(seg_consumer *c, uint32_t partition, uint64_t epoch); /* or NULL */
+/* Let what is overdue be delivered again; returns when the next is. */
+int64_t sg_consumer_expire(seg_consumer *c, int64_t now);
 void sg_consumer_todo(seg_consumer *c, sg_holding *h);
 void sg_consumer_notice(seg_consumer *c, uint32_t partition);
 void sg_consumer_overtaken(seg_consumer *c, sg_holding *h, uint64_t first, uint64_t count);

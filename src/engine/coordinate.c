@@ -44,7 +44,7 @@ static void on_verdict(void *arg, const sg_result *r) {
     if (!sg_consumer_enter(c))
         return;
     c->asking = false;
-    if (!a.lost && a.status != SEG_ECONN) {
+    if (!a.lost && !seg_status_retriable(a.status)) {
         sg_stream_verdict(&a, &c->stream, &err);
         sg_consumer_fail(c, &err);
     }
@@ -61,13 +61,10 @@ void sg_consumer_verdict(seg_consumer *c) {
 
 /* A refusal: true where it may pass by itself, and the caller tries again. */
 static bool may_pass(seg_consumer *c, const seg_error *err) {
-    if (err->status != SEG_ECONN && err->status != SEG_EOOM) {
-        sg_consumer_fail(c, err);
-        return false;
-    }
-    if (strstr(err->text, "READONLY") != NULL)
-        sg_client_drop_soon(c->client);
-    return true;
+    if (err->status == SEG_ECONN || err->status == SEG_EOOM || err->status == SEG_ENOMEM)
+        return true;
+    sg_consumer_fail(c, err);
+    return false;
 }
 
 /* ---- sync --------------------------------------------------------------------------------- */
@@ -77,6 +74,8 @@ static bool granted(seg_consumer *c, uint32_t partition, uint64_t epoch) {
     sg_key key = sg_key_log(c->stream.ns, c->stream.name, partition);
     if (c->log_keys[partition] == NULL && (c->log_keys[partition] = sg_strdup(key.text)) == NULL)
         return false;
+    if (c->holdings[partition] != NULL)
+        sg_consumer_drop(c, c->holdings[partition], true);
     sg_holding *h = sg_holding_new(partition, epoch, c->log_keys[partition]);
     if (h == NULL)
         return false;
@@ -333,7 +332,7 @@ static void on_acquired(void *arg, const sg_result *r) {
 static void acquire(seg_consumer *c, sg_holding *h) {
     sg_errand *e = sg_errand_new(c, h->partition, h->epoch, 0);
     if (e == NULL || !sg_cursor_acquire_send(c->client->commands, &c->stream, &c->group,
-                                             h->partition, h->epoch, on_acquired, e)) {
+                                             h->partition, h->epoch, c->nonce, on_acquired, e)) {
         sg_free(e);
         return;
     }
@@ -341,13 +340,88 @@ static void acquire(seg_consumer *c, sg_holding *h) {
     h->busy = true;
 }
 
-/* ---- commit ------------------------------------------------------------------------------- */
-
+/* Another owner has begun. */
 static void lost_ownership(seg_consumer *c, sg_holding *h) {
     c->stats.fenced++;
     sg_member_released(c->member, h->partition, h->epoch);
     sg_consumer_drop(c, h, true);
 }
+
+/* ---- verify ------------------------------------------------------------------------------ */
+
+/* A new connection may lead to another server, or to the same one with older data (a failover, a
+ * restart from a snapshot). Before anything more is delivered of a partition, its log and cursor
+ * there are compared with what we know: what we read and what was stored must still be so. */
+static void compare(seg_consumer *c, sg_holding *h, const sg_cursor_answer *a) {
+    seg_error err;
+    if (a->next < h->fetch_at)
+        sg_fail(&err, SEG_ELOST,
+                "the server lost messages of partition %u: its log ends before offset %llu, and "
+                "messages up to %llu were read",
+                h->partition, (unsigned long long)a->next, (unsigned long long)h->fetch_at);
+    else if (a->committed < h->stored_offset || a->epoch < h->epoch)
+        sg_fail(&err, SEG_ELOST,
+                "the server lost acknowledgements of partition %u: it has offset %llu of epoch "
+                "%llu, and %llu of epoch %llu was stored",
+                h->partition, (unsigned long long)a->committed, (unsigned long long)a->epoch,
+                (unsigned long long)h->stored_offset, (unsigned long long)h->epoch);
+    else if (a->epoch > h->epoch) {
+        lost_ownership(c, h);
+        return;
+    } else {
+        h->verified = true;
+        return;
+    }
+    sg_consumer_fail(c, &err);
+}
+
+static void on_verified(void *arg, const sg_result *r) {
+    sg_errand e = *(sg_errand *)arg;
+    seg_consumer *c = e.consumer;
+    sg_cursor_answer a;
+    sg_free(arg);
+    sg_cursor_read_answer(r, &a);
+    if (!sg_consumer_enter(c))
+        return;
+    sg_holding *h = home(&e);
+    if (h != NULL && !a.lost && e.number == c->life) {
+        if (a.kind == SG_CURSOR_OK) {
+            compare(c, h, &a);
+        } else if (a.kind == SG_CURSOR_LOST) {
+            retry_later(c, h, false);
+            sg_consumer_verdict(c);
+        } else if (may_pass(c, &a.err)) {
+            retry_later(c, h, false);
+        }
+    }
+    sg_cond_broadcast(&c->changed);
+    sg_consumer_leave(c);
+}
+
+static void verify(seg_consumer *c, sg_holding *h) {
+    sg_errand *e = sg_errand_new(c, h->partition, h->epoch, c->life);
+    if (e == NULL || !sg_cursor_read_send(c->client->commands, &c->stream, c->group.name,
+                                          h->partition, on_verified, e)) {
+        sg_free(e);
+        return;
+    }
+    c->pending++;
+    h->busy = true;
+}
+
+/* Since the last look a connection has come up: everything is asked anew. */
+static void begin_life(seg_consumer *c) {
+    if (c->life == c->client->lives + c->fetch.lives)
+        return;
+    c->life = c->client->lives + c->fetch.lives;
+    sg_member_recall(c->member);
+    for (size_t i = 0; i < c->n_owned; i++) {
+        c->owned[i]->verified = false;
+        sg_consumer_todo(c, c->owned[i]);
+    }
+}
+
+/* ---- commit ------------------------------------------------------------------------------- */
 
 static void on_committed(void *arg, const sg_result *r) {
     sg_errand e = *(sg_errand *)arg;
@@ -365,6 +439,7 @@ static void on_committed(void *arg, const sg_result *r) {
         switch (a.kind) {
         case SG_CURSOR_OK:
             h->stored_version = h->sending_version;
+            h->stored_offset = h->sending_offset;
             h->stored_ack = h->sending_ack;
             sg_backoff_reset(&h->backoff);
             break;
@@ -400,6 +475,7 @@ static void commit(seg_consumer *c, sg_holding *h) {
     sg_buf_init(&map, SIZE_MAX);
     h->sending_version = sg_window_version(h->window);
     h->sending_ack = h->last_ack;
+    h->sending_offset = sg_window_committed(h->window);
     if (e != NULL && sg_window_map(h->window, &map) &&
         sg_cursor_commit_send(c->client->commands, &c->stream, &c->group, h->partition, h->epoch,
                               h->commit_seq + 1, sg_window_committed(h->window),
@@ -433,6 +509,10 @@ static int64_t serve(seg_consumer *c, sg_holding *h, int64_t now) {
         acquire(c, h);
         return h->busy ? INT64_MAX : now + SYNC_RETRY_MS;
     }
+    if (h->window != NULL && !h->verified) {
+        verify(c, h);
+        return h->busy ? INT64_MAX : now + SYNC_RETRY_MS;
+    }
     if (sg_holding_dirty(h)) {
         commit(c, h);
         return h->busy ? INT64_MAX : now + SYNC_RETRY_MS;
@@ -448,7 +528,7 @@ static int64_t serve(seg_consumer *c, sg_holding *h, int64_t now) {
     return INT64_MAX;
 }
 
-static int64_t expire_acks(seg_consumer *c, int64_t now) {
+int64_t sg_consumer_expire(seg_consumer *c, int64_t now) {
     if (now < c->next_expiry)
         return c->next_expiry;
     c->next_expiry = INT64_MAX;
@@ -460,6 +540,8 @@ static int64_t expire_acks(seg_consumer *c, int64_t now) {
             sg_window_deadline(h->window) < c->next_expiry)
             c->next_expiry = sg_window_deadline(h->window);
     }
+    if (c->next_expiry <= now) /* no memory for what is overdue */
+        c->next_expiry = now + SYNC_RETRY_MS;
     return c->next_expiry;
 }
 
@@ -483,8 +565,9 @@ static int64_t earlier(int64_t a, int64_t b) {
 
 int64_t sg_coordinate(seg_consumer *c, int64_t now) {
     int64_t due = INT64_MAX;
+    begin_life(c);
     if (c->fault.status == SEG_OK) {
-        due = expire_acks(c, now);
+        due = sg_consumer_expire(c, now);
         for (sg_node *n = c->todo.head.next, *next; n != &c->todo.head; n = next) {
             next = n->next;
             due = earlier(due, serve(c, SG_OF(n, sg_holding, todo), now));

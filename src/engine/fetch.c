@@ -7,46 +7,57 @@
 #include "engine/consumer.h"
 
 #define BLOCK_MS         5000
-#define COUNT_MAX        1000
-#define SHARE_MIN        (64u * 1024)
+#define COUNT_MAX        128 /* entries of a partition in one answer: they are batches */
 #define RETRY_MS         100
 #define UNBLOCK_RETRY_MS 2
-/* A first guess at an entry's bytes; then a running average. */
-#define ENTRY_BYTES 16384
+#define ENTRY_BYTES_MIN  4096 /* smaller ones are not worth counting on */
 
 /* ---- entries that are not ours ------------------------------------------------------------ */
 
-/* The log was mended: an entry past its end is gone now; one before it is damaged, and is passed
- * over. */
-static void on_repaired(void *arg, const sg_result *r) {
+/* The log was mended: an entry that was past its end is gone now, and may be in the way no more.
+ * One before its end can be a damaged one, or one of ours that took that place meanwhile: the next
+ * read shows. */
+static void on_mended(void *arg, const sg_result *r) {
     sg_errand e = *(sg_errand *)arg;
     seg_consumer *c = e.consumer;
     sg_append_answer a;
     sg_free(arg);
-    sg_append_read(r, &a);
+    sg_append_read(r, true, &a);
     if (!sg_consumer_enter(c))
         return;
     sg_holding *h = sg_consumer_holding(c, e.partition, e.epoch);
     if (h != NULL) {
         h->repairing = false;
-        if (!a.lost && a.kind == SG_APPEND_STORED && e.number < a.offset && h->state == SG_ACTIVE) {
-            sg_log_write(&c->client->log, SEG_LOG_ERROR, "damaged",
-                         "partition %u: the entry that ends at offset %llu cannot be read and is "
-                         "passed over",
-                         e.partition, (unsigned long long)e.number);
-            uint64_t from = h->fetch_at;
-            if (sg_holding_skip(h, e.number + 1) && h->fetch_at > from)
-                sg_consumer_overtaken(c, h, from, h->fetch_at - from);
-            sg_consumer_todo(c, h);
-        } else if (!a.lost && a.kind == SG_APPEND_LOST) {
+        if (!a.lost && a.kind == SG_APPEND_STORED && e.number < a.offset)
+            h->suspect = e.number + 1;
+        else if (!a.lost && a.kind == SG_APPEND_LOST)
             sg_consumer_verdict(c);
-        }
+        if (a.lost || a.kind != SG_APPEND_STORED)
+            c->fetch.not_before = sg_clock_ms() + RETRY_MS;
     }
     sg_consumer_leave(c);
 }
 
+/* It is in the log for good, and cannot be read: go on behind it, and say so. */
+static void pass_over(seg_consumer *c, sg_holding *h, uint64_t offset, const char *why) {
+    uint64_t from = h->fetch_at;
+    h->suspect = 0;
+    if (!sg_holding_skip(h, offset + 1))
+        return; /* no memory: it is read again */
+    sg_log_write(&c->client->log, SEG_LOG_ERROR, "damaged",
+                 "partition %u: the entry that ends at offset %llu "
+                 "cannot be read (%s) and is passed over",
+                 h->partition, (unsigned long long)offset, why);
+    sg_consumer_overtaken(c, h, from, h->fetch_at - from);
+    sg_consumer_todo(c, h);
+}
+
 /* `offset`: the entry's, where its ID is of our era; UINT64_MAX otherwise. */
 static void foreign(seg_consumer *c, sg_holding *h, uint64_t offset, const char *why) {
+    if (offset != UINT64_MAX && h->suspect == offset + 1) {
+        pass_over(c, h, offset, why);
+        return;
+    }
     sg_append mend = {
         .stream = &c->stream, .partition = h->partition, .producer = "mend", .era = h->era};
     sg_errand *e = sg_errand_new(c, h->partition, h->epoch, offset);
@@ -55,7 +66,7 @@ static void foreign(seg_consumer *c, sg_holding *h, uint64_t offset, const char 
                  "partition %u: an entry that is not ours (%s) is "
                  "skipped",
                  h->partition, why);
-    if (e != NULL && sg_append_send(c->client->commands, &mend, on_repaired, e)) {
+    if (e != NULL && sg_append_send(c->client->commands, &mend, on_mended, e)) {
         c->pending++;
         h->repairing = true;
     } else {
@@ -99,7 +110,8 @@ static bool accept_entry(seg_consumer *c, sg_holding *h, sg_reply *entry) {
             foreign(c, h, offset, why);
         return false;
     }
-    c->fetch.entry_bytes += bytes / 8 + 1 - c->fetch.entry_bytes / 8;
+    if (bytes > c->fetch.entry_bytes)
+        c->fetch.entry_bytes = bytes;
     uint64_t from = h->fetch_at;
     uint64_t gap = sg_holding_put(h, b);
     if (gap == UINT64_MAX)
@@ -115,6 +127,8 @@ static void accept_partition(seg_consumer *c, size_t i, sg_reply *entries) {
     sg_holding *h = sg_consumer_holding(c, f->partitions[i], f->epochs[i]);
     if (h == NULL || h->state != SG_ACTIVE || h->fetch_at != f->from[i].offset)
         return;
+    if (sg_reply_count(entries) >= f->count && f->count < COUNT_MAX)
+        f->count *= 2;
     for (size_t k = 0; k < sg_reply_count(entries); k++)
         if (!accept_entry(c, h, sg_reply_in(entries, k)))
             break;
@@ -133,28 +147,15 @@ static void accept_all(seg_consumer *c, sg_reply *reply) {
     }
 }
 
-/* ---- are they still there? ---------------------------------------------------------------- */
-
-/* XREAD says nothing of a log that was deleted: it waits. After a wait in vain we ask. */
-static void on_checked(void *arg, const sg_result *r) {
-    seg_consumer *c = arg;
-    sg_cursor_answer a;
-    sg_cursor_read_answer(r, &a);
-    if (!sg_consumer_enter(c))
-        return;
-    if (!a.lost && a.kind == SG_CURSOR_LOST)
-        sg_consumer_verdict(c);
-    else if (!a.lost && a.kind == SG_CURSOR_REFUSED && a.err.status == SEG_EPROTO)
-        sg_consumer_fail(c, &a.err);
-    sg_consumer_leave(c);
-}
-
-static void check_partitions(seg_consumer *c) {
-    for (size_t i = 0; i < c->fetch.n; i++)
-        if (sg_consumer_holding(c, c->fetch.partitions[i], c->fetch.epochs[i]) != NULL &&
-            sg_cursor_read_send(c->client->commands, &c->stream, c->group.name,
-                                c->fetch.partitions[i], on_checked, c))
-            c->pending++;
+/* XREAD says nothing of a log that was deleted: it waits. After a wait in vain we look. */
+static void look(seg_consumer *c) {
+    for (size_t i = 0; i < c->fetch.n; i++) {
+        sg_holding *h = sg_consumer_holding(c, c->fetch.partitions[i], c->fetch.epochs[i]);
+        if (h == NULL || h->state != SG_ACTIVE)
+            continue;
+        h->verified = false;
+        sg_consumer_todo(c, h);
+    }
 }
 
 /* ---- the answer --------------------------------------------------------------------------- */
@@ -182,13 +183,17 @@ static void on_fetched(void *arg, const sg_result *r) {
         if (h != NULL)
             h->fetching = false;
     }
-    if (!r->lost && r->status != SEG_OK) {
+    bool open =
+        !r->lost && !atomic_load(&c->client->closed); /* else: nobody to ask, nothing to take */
+    if (open && r->status != SEG_OK) {
         fetch_refused(c, r, now);
-    } else if (!r->lost) {
+    } else if (open) {
         sg_backoff_reset(&f->backoff);
+        f->idle = sg_reply_is_nil(r->reply);
+        f->entry_bytes -= f->entry_bytes / 16;
         accept_all(c, r->reply);
-        if (sg_reply_is_nil(r->reply) && !f->unblocking && now - f->since >= BLOCK_MS / 2)
-            check_partitions(c);
+        if (f->idle && !f->unblocking && now - f->since >= BLOCK_MS / 2)
+            look(c);
     }
     f->unblocking = false;
     sg_cond_broadcast(&c->changed);
@@ -198,20 +203,25 @@ static void on_fetched(void *arg, const sg_result *r) {
 /* ---- the question ------------------------------------------------------------------------- */
 
 static size_t share_of(const seg_consumer *c) {
-    size_t share = c->max_prefetch / (c->n_owned > 0 ? c->n_owned : 1);
-    return share > SHARE_MIN ? share : SHARE_MIN;
+    return c->max_prefetch / (c->n_owned > 0 ? c->n_owned : 1);
 }
 
 /* Has it room for more? Half of its share, so that reads are not many and small. */
 static bool eligible(const sg_holding *h, size_t share) {
-    return h->state == SG_ACTIVE && !h->repairing && h->buffered <= share / 2;
+    return h->state == SG_ACTIVE && h->verified && !h->repairing && h->buffered <= share / 2;
 }
 
 static void on_unblocked(void *arg, const sg_result *r) {
     seg_consumer *c = arg;
-    (void)r;
     if (!sg_consumer_enter(c))
         return;
+    if (!r->lost && r->status != SEG_OK && !c->fetch.no_unblock) {
+        c->fetch.no_unblock = true;
+        sg_log_write(&c->client->log, SEG_LOG_WARN, "no-unblock",
+                     "the server refused CLIENT UNBLOCK, so that "
+                     "partitions that come are read late: %s",
+                     r->text);
+    }
     /* It may have overtaken the XREAD that it is for: asked again until that has ended. */
     c->fetch.unblock_at = sg_clock_ms() + UNBLOCK_RETRY_MS;
     sg_consumer_leave(c);
@@ -220,6 +230,8 @@ static void on_unblocked(void *arg, const sg_result *r) {
 /* A partition wants reading that the XREAD under way does not read: end that one. */
 static int64_t interrupt(seg_consumer *c, int64_t now) {
     struct sg_fetch *f = &c->fetch;
+    if (f->no_unblock)
+        return INT64_MAX; /* the one under way is short */
     if (f->unblocking && now < f->unblock_at)
         return f->unblock_at;
     uint64_t id = sg_conn_client_id(f->conn);
@@ -231,19 +243,31 @@ static int64_t interrupt(seg_consumer *c, int64_t now) {
     return INT64_MAX;
 }
 
-static size_t gather(seg_consumer *c, size_t share) {
-    struct sg_fetch *f = &c->fetch;
+/* How many partitions to read: as many as there is room for, an entry each. All of them where a
+ * read of some brought nothing: so long as nothing comes nobody may be left out, and what comes
+ * then is little. None where there is no room, unless what is there cannot be delivered: then
+ * others must not wait for it. */
+static size_t most_of(const seg_consumer *c) {
+    const struct sg_fetch *f = &c->fetch;
     size_t room = c->max_prefetch > c->buffered ? c->max_prefetch - c->buffered : 0;
-    size_t most = room / f->entry_bytes + 1;
+    if (f->truncated && f->idle)
+        return SIZE_MAX;
+    size_t most = room / f->entry_bytes;
+    return most > 0 ? most : room > 0 || c->dry ? 1 : 0;
+}
+
+static void gather(seg_consumer *c, size_t share, size_t most) {
+    struct sg_fetch *f = &c->fetch;
+    size_t begin = f->turn;
     f->n = 0;
     f->truncated = false;
     for (size_t i = 0; i < c->n_owned; i++) {
-        sg_holding *h = c->owned[(f->turn + i) % c->n_owned];
+        sg_holding *h = c->owned[(begin + i) % c->n_owned];
         if (!eligible(h, share))
             continue;
         if (f->n == most) {
             f->truncated = true;
-            f->turn = (f->turn + i) % c->n_owned;
+            f->turn = (begin + i) % c->n_owned;
             break;
         }
         f->partitions[f->n] = h->partition;
@@ -251,19 +275,24 @@ static size_t gather(seg_consumer *c, size_t share) {
         f->from[f->n++] = (sg_fetch_from){h->log_key, h->era, h->fetch_at};
         h->fetching = true;
     }
-    return room;
 }
 
 static int64_t ask(seg_consumer *c, int64_t now, size_t share) {
     struct sg_fetch *f = &c->fetch;
-    size_t room = gather(c, share);
+    if (f->entry_bytes < ENTRY_BYTES_MIN)
+        f->entry_bytes = ENTRY_BYTES_MIN;
+    if (f->count < 1)
+        f->count = 1;
+    size_t most = most_of(c);
+    gather(c, share, most);
     if (f->n == 0)
         return INT64_MAX;
-    size_t count = (room / f->n < share ? room / f->n : share) / f->entry_bytes;
-    count = count < 1 ? 1 : count > COUNT_MAX ? COUNT_MAX : count;
+    size_t count = share / f->entry_bytes;
+    count = count < 1 || most == SIZE_MAX ? 1 : count > f->count ? f->count : count;
+    f->count = count;
     /* Where not all fit into one, nobody may wait for long on those that are in it. */
-    f->under_way =
-        sg_fetch_send(f->conn, f->from, f->n, count, f->truncated ? 1 : BLOCK_MS, on_fetched, c);
+    int64_t block = f->truncated ? 1 : f->no_unblock ? RETRY_MS : BLOCK_MS;
+    f->under_way = sg_fetch_send(f->conn, f->from, f->n, count, block, on_fetched, c);
     if (!f->under_way) {
         for (size_t i = 0; i < f->n; i++)
             c->holdings[f->partitions[i]]->fetching = false;

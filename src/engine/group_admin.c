@@ -11,7 +11,7 @@ typedef struct job {
     sg_stream stream;
     sg_group group;
     seg_start start;
-    bool creating, existed;
+    bool creating, existed, found;
 } job;
 
 static job *job_of(sg_task *t) {
@@ -108,6 +108,7 @@ static void on_deleting(void *arg, const sg_result *r) {
     sg_plain_answer a;
     uint64_t members = 0;
     memset(&a, 0, sizeof a);
+    j->found = false;
     if (r->status != SEG_OK)
         sg_plain_read(r, "deleting a group", &a);
     else if (sg_reply_is(sg_reply_at(r->reply, 0), "ACTIVE")) {
@@ -116,7 +117,9 @@ static void on_deleting(void *arg, const sg_result *r) {
             sg_fail(&a.err, SEG_EEXIST, "group \"%s\" has %llu live members: stop them first",
                     j->group.name, (unsigned long long)members);
     } else if (sg_reply_is(sg_reply_at(r->reply, 0), "DELETING")) {
-        j->existed = true;
+        const char *gid = sg_reply_text(sg_reply_at(r->reply, 1));
+        j->existed = j->found = true;
+        strncpy(j->group.gid, gid, sizeof j->group.gid - 1);
     }
     if (sg_task_answer(&j->task, r->lost))
         sg_task_fault(&j->task, a.status, &a.err);
@@ -134,12 +137,12 @@ static void delete_step(sg_task *t) {
         sg_task_sent(t, sg_group_delete_send(c, &j->stream, j->group.name, on_deleting, j));
         break;
     case 2:
-        for (uint32_t p = 0; p < j->stream.partitions; p++)
-            sg_task_sent(t,
-                         sg_cursor_delete_send(c, &j->stream, j->group.name, p, sg_task_plain, t));
+        for (uint32_t p = 0; j->found && p < j->stream.partitions; p++)
+            sg_task_sent(t, sg_cursor_delete_send(c, &j->stream, &j->group, p, sg_task_plain, t));
         break;
     case 3:
-        sg_task_sent(t, sg_group_unlink_send(c, &j->stream, j->group.name, sg_task_plain, t));
+        if (j->found)
+            sg_task_sent(t, sg_group_drop_send(c, &j->stream, &j->group, sg_task_plain, t));
         break;
     default:
         sg_task_finish(t);
@@ -158,6 +161,7 @@ seg_status seg_group_delete(seg_client *c, const char *stream, const char *group
     if (j == NULL)
         return sg_fail_nomem(err);
     strcpy(j->group.name, group);
+    j->task.changes = true;
     status = sg_task_run(&j->task, c->command_timeout, err);
     if (status == SEG_OK && !j->existed)
         status = sg_fail(err, SEG_ENOENT, "no group \"%s\" on stream \"%s\"", group, stream);

@@ -19,7 +19,7 @@ void sg_holding_drop_blocks(sg_holding *h) {
     for (size_t i = 0; i < h->n_blocks; i++)
         sg_block_unref(h->blocks[i]);
     h->n_blocks = h->at_block = h->at_record = 0;
-    h->n_again = 0;
+    h->n_again = h->again_at = 0;
     h->buffered = 0;
 }
 
@@ -50,6 +50,8 @@ bool sg_holding_begin(sg_holding *h, uint64_t era, uint64_t committed, uint64_t 
     h->stored_version = sg_window_version(h->window);
     if (first > committed && !sg_holding_skip(h, first))
         return false;
+    h->stored_offset = committed;
+    h->verified = true;
     h->state = SG_ACTIVE;
     return true;
 }
@@ -116,13 +118,14 @@ static bool hand_out(sg_holding *h, sg_block *b, uint64_t offset, int64_t deadli
 }
 
 static bool take_again(sg_holding *h, int64_t deadline, seg_message *m, sg_block **from) {
-    while (h->n_again > 0) {
-        uint64_t offset = h->again[0];
+    while (h->again_at < h->n_again) {
+        uint64_t offset = h->again[h->again_at];
         sg_block *b = find_block(h, offset);
         bool wanted = b != NULL && !sg_window_acked(h->window, offset);
         if (wanted && !hand_out(h, b, offset, deadline, m))
             return false;
-        memmove(h->again, h->again + 1, --h->n_again * sizeof *h->again);
+        if (++h->again_at == h->n_again)
+            h->n_again = h->again_at = 0;
         if (wanted) {
             *from = b;
             return true;
@@ -144,7 +147,7 @@ bool sg_holding_take(sg_holding *h, int64_t deadline, seg_message *m, sg_block *
     if (take_again(h, deadline, m, from))
         return true;
     /* What could not be handed out for want of memory stays first in line. */
-    while (h->n_again == 0 && h->at_block < h->n_blocks) {
+    while (h->again_at == h->n_again && h->at_block < h->n_blocks) {
         sg_block *b = h->blocks[h->at_block];
         uint64_t offset = b->first + h->at_record;
         sg_window_fate fate = sg_window_fate_of(h->window, offset);
@@ -159,22 +162,24 @@ bool sg_holding_take(sg_holding *h, int64_t deadline, seg_message *m, sg_block *
     return false;
 }
 
-static bool again_add(sg_holding *h, uint64_t offset) {
-    size_t at = h->n_again;
-    if (h->n_again == h->again_room) {
-        size_t room = h->again_room == 0 ? 16 : 2 * h->again_room;
-        uint64_t *again = sg_reallocarray(h->again, room, sizeof *again);
-        if (again == NULL)
-            return false;
-        h->again = again;
-        h->again_room = room;
-    }
-    while (at > 0 && h->again[at - 1] > offset)
-        at--;
-    memmove(h->again + at + 1, h->again + at, (h->n_again - at) * sizeof *h->again);
-    h->again[at] = offset;
-    h->n_again++;
+static bool again_room(sg_holding *h) {
+    if (h->n_again < h->again_room)
+        return true;
+    size_t room = h->again_room == 0 ? 16 : 2 * h->again_room;
+    uint64_t *again = sg_reallocarray(h->again, room, sizeof *again);
+    if (again == NULL)
+        return false;
+    h->again = again;
+    h->again_room = room;
     return true;
+}
+
+static void again_add(sg_holding *h, uint64_t offset) {
+    size_t at = h->n_again++;
+    while (at > h->again_at && h->again[at - 1] > offset)
+        at--;
+    memmove(h->again + at + 1, h->again + at, (h->n_again - 1 - at) * sizeof *h->again);
+    h->again[at] = offset;
 }
 
 size_t sg_holding_expire(sg_holding *h, int64_t now) {
@@ -182,12 +187,9 @@ size_t sg_holding_expire(sg_holding *h, int64_t now) {
     uint64_t offset;
     if (h->window == NULL || h->state != SG_ACTIVE)
         return 0;
-    while (sg_window_expire(h->window, now, &offset)) {
-        if (!again_add(h, offset)) {
-            /* No memory: give it another short time-out instead of losing it. */
-            sg_window_deliver(h->window, offset, now + 1000);
-            break;
-        }
+    /* Room first: what is taken out of the window has no deadline any more. */
+    while (again_room(h) && sg_window_expire(h->window, now, &offset)) {
+        again_add(h, offset);
         n++;
     }
     return n;

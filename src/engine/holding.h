@@ -33,12 +33,16 @@ typedef struct sg_holding {
     size_t buffered; /* bytes of blocks not delivered to their end */
     bool fetching;   /* in the XREAD under way */
     bool repairing;  /* an entry that is not ours is being looked into */
+    uint64_t
+        suspect; /* offset + 1 of such an entry that is in the log after all, so damaged; 0: none */
+    bool verified; /* the server's state of it was seen on the connections that there are now */
 
-    uint64_t *again; /* offsets whose ack timeout ran out, ascending */
-    size_t n_again, again_room;
+    uint64_t *again;                      /* offsets whose ack timeout ran out, ascending */
+    size_t again_at, n_again, again_room; /* those before again_at are taken */
 
     bool busy; /* an acquire or commit is under way */
     uint64_t commit_seq, stored_version, sending_version;
+    uint64_t stored_offset, sending_offset;     /* committed offsets */
     uint64_t last_ack, stored_ack, sending_ack; /* the consumer's ack clock */
     int64_t not_before, drain_deadline;
     sg_backoff backoff;

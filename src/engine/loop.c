@@ -37,6 +37,10 @@ struct sg_loop {
     size_t n_conns, room;
 };
 
+/* The loop whose thread this is. It looks at what was woken before it waits, so it need not wake
+ * itself. */
+static _Thread_local const sg_loop *this_loop;
+
 static void raise_event(sg_loop *l) {
     uint64_t one = 1;
     int saved = errno;
@@ -48,7 +52,7 @@ static void raise_event(sg_loop *l) {
 }
 
 void sg_loop_wake(sg_actor *a) {
-    if (!atomic_exchange(&a->woken, true))
+    if (!atomic_exchange(&a->woken, true) && a->loop != this_loop)
         raise_event(a->loop);
 }
 
@@ -112,7 +116,7 @@ static bool run_calls(sg_loop *l) {
 
 void sg_loop_call(sg_loop *l, void (*fn)(void *arg), void *arg) {
     call k = {.fn = fn, .arg = arg};
-    if (pthread_equal(pthread_self(), l->thread)) {
+    if (l == this_loop) {
         fn(arg);
         return;
     }
@@ -195,6 +199,7 @@ static void poll_sockets(sg_loop *l, int timeout) {
  * connections stands still while it is polled. */
 static void *loop_main(void *arg) {
     sg_loop *l = arg;
+    this_loop = l;
     while (run_calls(l)) {
         int64_t due = run_actors(l);
         int64_t now = sg_clock_ms();

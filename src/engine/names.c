@@ -7,11 +7,11 @@
 
 struct seg_names {
     size_t count;
-    char *at[]; /* each its own allocation */
+    const char *at[]; /* each its own allocation */
 };
 
 static int by_name(const void *a, const void *b) {
-    return strcmp(*(char *const *)a, *(char *const *)b);
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
 seg_names *sg_names_from(const sg_reply *reply) {
@@ -42,6 +42,10 @@ void seg_names_free(seg_names *n) {
     if (n == NULL)
         return;
     for (size_t i = 0; i < n->count; i++)
-        sg_free(n->at[i]);
+        sg_free((char *)(uintptr_t)n->at[i]);
     sg_free(n);
+}
+
+const char *const *sg_names_all(const seg_names *n) {
+    return n == NULL ? NULL : n->at;
 }

@@ -119,17 +119,22 @@ static bool take_from(seg_consumer *c, sg_holding *h, seg_batch *b, size_t max, 
 /* Each poll begins with another partition, so that a busy one cannot starve the others. */
 static bool take(seg_consumer *c, seg_batch *b, size_t max, int64_t now) {
     int64_t deadline = sg_clock_after(now, c->ack_timeout);
-    size_t n = c->n_owned, start = n > 0 ? c->turn++ % n : 0;
-    for (size_t i = 0; i < n && b->count < max; i++) {
+    size_t n = c->n_owned, start = n > 0 ? c->turn++ % n : 0, before = c->buffered;
+    bool memory = true;
+    sg_consumer_expire(c, now); /* the loop thread may be late, and these come first */
+    for (size_t i = 0; i < n && b->count < max && memory; i++) {
         sg_holding *h = c->owned[(start + i) % n];
-        if (h->state == SG_ACTIVE && !take_from(c, h, b, max, deadline))
-            return false;
+        if (h->state == SG_ACTIVE && h->verified)
+            memory = take_from(c, h, b, max, deadline);
     }
-    if (b->count > 0 && deadline < c->next_expiry) {
+    c->dry = b->count == 0;
+    if (b->count > 0 && deadline < c->next_expiry)
         c->next_expiry = deadline;
+    /* There is room for more now, also where nothing of what was there was wanted; or there is
+     * none, and nothing to deliver either. */
+    if (b->count > 0 || c->buffered != before || c->buffered > 0)
         sg_loop_wake(&c->actor);
-    }
-    return true;
+    return memory;
 }
 
 /* ---- telling (lock held; given up while the application's functions run) ------------------ */
@@ -256,9 +261,6 @@ seg_status seg_consumer_poll(seg_batch **out, seg_consumer *c, size_t max, int64
         c->polling = true;
         s = fill(c, b, max, deadline, err);
         c->polling = false;
-        /* What was taken makes room for more. */
-        if (b->count > 0)
-            sg_loop_wake(&c->actor);
     }
     sg_mutex_unlock(&c->lock);
     if (s == SEG_OK)
@@ -272,9 +274,8 @@ seg_status seg_consumer_poll(seg_batch **out, seg_consumer *c, size_t max, int64
 void sg_consumer_tell_rest(seg_consumer *c) {
     sg_mutex_lock(&c->lock);
     c->polling = true;
-    for (uint32_t p = 0; p < c->stream.partitions; p++)
-        if (c->notices[p].epoch != 0)
-            sg_consumer_notice(c, p);
+    while (c->n_owned > 0) /* the good-bye was not answered: its lease will run out */
+        sg_consumer_drop(c, c->owned[0], false);
     tell(c);
     sg_mutex_unlock(&c->lock);
 }

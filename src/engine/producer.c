@@ -13,8 +13,10 @@
 #define MIB             ((size_t)1024 * 1024)
 #define BATCH_COUNT_MAX 16384
 #define HEADERS_MAX     65535
-/* What a queued message costs beside its bytes. */
-#define SLOT_BYTES sizeof(sg_slot)
+/* What a queued message costs beside its bytes, and a batch of them: counted until the callbacks
+ * ran. */
+#define SLOT_BYTES  sizeof(sg_slot)
+#define BATCH_BYTES (sizeof(sg_outbatch) + 16 * SLOT_BYTES)
 
 /* ---- batches (lock held) ------------------------------------------------------------------ */
 
@@ -29,10 +31,13 @@ static sg_outbatch *outbatch_new(seg_producer *p, uint32_t partition, size_t fir
     b->id = ++p->last_id;
     b->created = now;
     b->deadline = sg_clock_after(now, p->delivery_timeout);
+    p->stats.queued_bytes += BATCH_BYTES;
     return b;
 }
 
 void sg_outbatch_dispose(sg_outbatch *b) {
+    if (!b->disposed)
+        b->producer->stats.queued_bytes -= BATCH_BYTES + b->writer.count * SLOT_BYTES;
     b->disposed = true;
     if (b->in_request)
         return;
@@ -60,6 +65,7 @@ static void tell_waiter(const sg_outbatch *b, size_t i) {
 void sg_outbatch_done(sg_outbatch *b, seg_status status, const seg_error *err) {
     seg_producer *p = b->producer;
     uint32_t n = b->writer.count;
+    b->over = true;
     b->status = status;
     if (err != NULL)
         b->err = *err;
@@ -69,6 +75,7 @@ void sg_outbatch_done(sg_outbatch *b, seg_status status, const seg_error *err) {
         p->stats.failed += n;
     p->stats.queued -= n;
     p->stats.queued_bytes -= b->bytes;
+    sg_buf_fini(&b->writer.buf); /* the application may be long in asking for the outcome */
     for (uint32_t i = 0; i < n; i++)
         if (b->slots[i].waiter != NULL)
             tell_waiter(b, i);
@@ -138,12 +145,19 @@ static seg_status check_record(const seg_producer *p, const seg_record *given, s
     return SEG_OK;
 }
 
+/* Lock held. Is there room for one more message in the lane's open batch? */
+static bool fits(const seg_producer *p, const sg_lane *lane, const seg_record *r) {
+    const sg_batch_writer *w = &lane->open->writer;
+    return w->count < p->max_count &&
+           sg_batch_size(w) + sg_batch_record_size(r, w->base_ts) <= p->max_batch;
+}
+
 /* Lock held. Where a message without a key goes: all of one batch to one partition, then the next.
  */
 static sg_lane *lane_of(seg_producer *p, const seg_record *r) {
     if (r->key.len > 0)
         return &p->lanes[sg_partition_of(r->key.data, r->key.len, p->stream.partitions)];
-    if (p->lanes[p->turn].open == NULL || p->lanes[p->turn].open->writer.count >= p->max_count)
+    if (p->lanes[p->turn].open == NULL || !fits(p, &p->lanes[p->turn], r))
         p->turn = (p->turn + 1) % p->stream.partitions;
     return &p->lanes[p->turn];
 }
@@ -179,10 +193,9 @@ static seg_status enqueue(seg_producer *p, const seg_record *r, const sg_slot *s
                        "send again",
                        p->max_queued);
     bool wake = !sg_node_linked(&lane->busy);
-    if (lane->open != NULL && (lane->open->writer.count >= p->max_count ||
-                               sg_batch_size(&lane->open->writer) + size > p->max_batch)) {
+    if (lane->open != NULL && !fits(p, lane, r)) {
         sg_lane_close_open(lane);
-        wake = wake || lane->n_flying < SG_FLIGHTS;
+        wake = true;
     }
     if (lane->open == NULL) {
         lane->open =
@@ -197,11 +210,15 @@ static seg_status enqueue(seg_producer *p, const seg_record *r, const sg_slot *s
         }
         return sg_fail_nomem(err);
     }
-    lane->open->bytes += size + SLOT_BYTES;
+    lane->open->bytes += size;
     p->stats.queued++;
     p->stats.queued_bytes += size + SLOT_BYTES;
     if (!sg_node_linked(&lane->busy))
         sg_list_push(&p->busy, &lane->busy);
+    if (lane->open->writer.count >= p->max_count) {
+        sg_lane_close_open(lane);
+        wake = true;
+    }
     if (wake)
         sg_loop_wake(&p->actor);
     return SEG_OK;
@@ -316,11 +333,10 @@ seg_status seg_producer_poll(seg_producer *p, int64_t wait, seg_error *err) {
     return s;
 }
 
+/* Ids rise along a lane's lists. */
 static bool list_has(const sg_list *l, uint64_t id) {
-    for (sg_node *n = l->head.next; n != &l->head; n = n->next)
-        if (SG_OF(n, sg_outbatch, node)->id <= id)
-            return true;
-    return false;
+    const sg_node *n = sg_list_first(l);
+    return n != NULL && SG_OF(n, const sg_outbatch, node)->id <= id;
 }
 
 /* Lock held. Is anything up to batch `id` without an outcome? */
@@ -342,7 +358,9 @@ seg_status seg_producer_flush(seg_producer *p, int64_t wait, seg_error *err) {
     seg_status s = begin_poll(p, err);
     if (s == SEG_OK) {
         uint64_t last = p->last_id;
-        p->flushing++;
+        for (sg_node *n = p->busy.head.next; n != &p->busy.head; n = n->next)
+            if (SG_OF(n, sg_lane, busy)->open != NULL)
+                sg_lane_close_open(SG_OF(n, sg_lane, busy));
         sg_loop_wake(&p->actor);
         drain(p);
         while (under_way(p, last)) {
@@ -355,7 +373,6 @@ seg_status seg_producer_flush(seg_producer *p, int64_t wait, seg_error *err) {
             sg_cond_wait(&p->changed, &p->lock, left);
             drain(p);
         }
-        p->flushing--;
         p->polling = false;
     }
     sg_mutex_unlock(&p->lock);
@@ -365,6 +382,8 @@ seg_status seg_producer_flush(seg_producer *p, int64_t wait, seg_error *err) {
 void seg_producer_get_stats(const seg_producer *p, seg_producer_stats *out) {
     sg_mutex *lock = (sg_mutex *)(uintptr_t)&p->lock;
     size_t size = out->size;
+    if (size <= sizeof size)
+        return;
     sg_mutex_lock(lock);
     memcpy((char *)out + sizeof size, (const char *)&p->stats + sizeof size,
            (size < sizeof *out ? size : sizeof *out) - sizeof size);
@@ -463,7 +482,6 @@ static void detach(void *arg) {
         sg_fail(&p->fault, SEG_ECLOSED, "the producer is closed");
     sg_fail(&err, SEG_EUNKNOWN, "the producer was closed before the server answered");
     for (uint32_t i = 0; i < p->stream.partitions; i++) {
-        p->lanes[i].n_flying = 0;
         for (sg_node *n; (n = sg_list_pop(&p->lanes[i].flying)) != NULL;)
             sg_outbatch_done(SG_OF(n, sg_outbatch, node), SEG_EUNKNOWN, &err);
     }

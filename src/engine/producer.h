@@ -52,13 +52,13 @@ typedef struct sg_outbatch {
     sg_batch_writer writer;
     sg_slot *slots;
     size_t room;
-    size_t bytes; /* counted against max_queued */
+    size_t bytes; /* of its messages, counted against max_queued until the outcome */
     bool callbacks;
     bool in_request, disposed; /* freed once it is disposed and in no request */
+    bool over;                 /* has an outcome */
     int64_t created, deadline;
     uint64_t generation, first_seq; /* of its last sending; 0: never sent */
     bool unsure;                    /* a sending ended without an answer */
-    seg_error refusal;              /* the last "not now" */
 
     seg_status status; /* the outcome */
     seg_error err;
@@ -76,6 +76,7 @@ typedef struct sg_lane {
     int64_t used; /* when it was last sent on */
     int64_t not_before;
     sg_backoff backoff;
+    seg_error refusal; /* the last "not now"; status SEG_OK once something was stored again */
 } sg_lane;
 
 struct seg_producer {
@@ -93,7 +94,6 @@ struct seg_producer {
     sg_list busy, done;
     uint64_t last_id;
     uint32_t turn; /* partition that the next batch without a key goes to */
-    unsigned flushing;
     bool polling, closing;
     seg_error fault; /* why it is over; status SEG_OK while it is not */
     seg_producer_stats stats;

@@ -15,7 +15,7 @@
 typedef struct job {
     sg_task task;
     sg_stream stream;
-    bool accept, probe, creating, existed;
+    bool accept, probe, creating, existed, anew;
     uint32_t partitions;
     struct seg_names *names; /* groups of a stream being deleted; streams of a listing */
 } job;
@@ -123,6 +123,7 @@ seg_status seg_stream_create(seg_client *c, const char *stream, const seg_stream
     }
     j->stream = s;
     j->accept = o.accept_existing;
+    j->task.changes = true;
     status = sg_task_run(&j->task, c->command_timeout, err);
     sg_task_release(&j->task);
     return status;
@@ -145,7 +146,7 @@ static void on_found(void *arg, const sg_result *r) {
 static void on_probed(void *arg, const sg_result *r) {
     job *j = arg;
     sg_append_answer a;
-    sg_append_read(r, &a);
+    sg_append_read(r, true, &a);
     if (sg_task_answer(&j->task, a.lost) && a.kind != SG_APPEND_STORED)
         sg_task_fault(&j->task, a.err.status, &a.err);
     sg_task_answered(&j->task);
@@ -265,25 +266,52 @@ seg_status seg_group_list(seg_names **out, seg_client *c, const char *stream, se
 
 /* ---- delete ------------------------------------------------------------------------------- */
 
+static void read_deleting(job *j, const sg_reply *reply) {
+    uint64_t partitions = 0;
+    seg_bytes inc = sg_reply_bytes(sg_reply_at(reply, 1));
+    seg_error err;
+    j->partitions = 0;
+    if (!sg_reply_is(sg_reply_at(reply, 0), "DELETING"))
+        return;
+    j->existed = true;
+    sg_reply_u64(sg_reply_at(reply, 2), &partitions);
+    if (inc.len >= sizeof j->stream.inc || partitions > MAX_PARTITIONS) {
+        sg_task_fault(&j->task,
+                      sg_fail(&err, SEG_EPROTO, "the stream's settings on the server are damaged"),
+                      &err);
+        return;
+    }
+    memcpy(j->stream.inc, inc.data, inc.len);
+    j->stream.inc[inc.len] = '\0';
+    j->partitions = (uint32_t)partitions;
+    j->names = sg_names_from(sg_reply_at(reply, 3));
+    if (j->names == NULL)
+        sg_task_fault(&j->task, sg_fail_nomem(&err), &err);
+}
+
 static void on_deleting(void *arg, const sg_result *r) {
     job *j = arg;
     sg_plain_answer a;
-    uint64_t partitions = 0;
     memset(&a, 0, sizeof a);
     if (r->status != SEG_OK)
         sg_plain_read(r, "deleting a stream", &a);
     if (sg_task_answer(&j->task, r->lost)) {
-        sg_task_fault(&j->task, a.status, &a.err);
         seg_names_free(j->names);
-        if (a.status == SEG_OK && (j->names = sg_names_from(r->reply)) == NULL)
-            sg_task_fault(&j->task, sg_fail_nomem(&a.err), &a.err);
-        if (sg_reply_is(sg_reply_at(r->reply, 0), "DELETING"))
-            sg_reply_u64(sg_reply_at(r->reply, 1), &partitions);
-        if (partitions > 0 && partitions <= MAX_PARTITIONS) {
-            j->existed = true;
-            j->partitions = (uint32_t)partitions;
-        }
+        j->names = NULL;
+        sg_task_fault(&j->task, a.status, &a.err);
+        if (a.status == SEG_OK)
+            read_deleting(j, r->reply);
     }
+    sg_task_answered(&j->task);
+}
+
+/* Somebody may have created it anew while its name was taken off the list. */
+static void on_checked(void *arg, const sg_result *r) {
+    job *j = arg;
+    sg_stream_answer a;
+    sg_stream_get_read(r, &j->stream, &a);
+    if (sg_task_answer(&j->task, a.lost))
+        j->anew = a.status == SEG_OK || a.creating;
     sg_task_answered(&j->task);
 }
 
@@ -296,16 +324,23 @@ static void delete_step(sg_task *t) {
         break;
     case 1:
         for (uint32_t p = 0; p < j->partitions; p++)
-            sg_task_sent(t, sg_partition_unlink_send(c, &j->stream, p, sg_task_plain, t));
-        /* The answer's own words, DELETING and the number, name no group: no harm done. */
-        for (size_t i = 0; j->partitions > 0 && i < seg_names_count(j->names); i++)
-            sg_task_sent(t, sg_group_unlink_send(c, &j->stream, seg_names_at(j->names, i),
-                                                 sg_task_plain, t));
-        sg_task_sent(t, sg_streams_remove_send(c, &j->stream, sg_task_plain, t));
+            sg_task_sent(t, sg_partition_delete_send(c, &j->stream, p, sg_task_plain, t));
         break;
     case 2:
-        /* Last, so that an interrupted deletion can be found and finished. */
-        sg_task_sent(t, sg_meta_unlink_send(c, &j->stream, sg_task_plain, t));
+        /* Behind the partitions, so that an interrupted deletion can be found and finished. */
+        if (j->partitions > 0)
+            sg_task_sent(t, sg_stream_drop_send(c, &j->stream, sg_names_all(j->names),
+                                                seg_names_count(j->names), sg_task_plain, t));
+        break;
+    case 3:
+        sg_task_sent(t, sg_streams_remove_send(c, &j->stream, sg_task_plain, t));
+        break;
+    case 4:
+        sg_task_sent(t, sg_stream_get_send(c, &j->stream, on_checked, j));
+        break;
+    case 5:
+        if (j->anew)
+            sg_task_sent(t, sg_streams_add_send(c, &j->stream, sg_task_plain, t));
         break;
     default:
         sg_task_finish(t);
@@ -323,6 +358,7 @@ seg_status seg_stream_delete(seg_client *c, const char *stream, seg_error *err) 
     if (j == NULL)
         return sg_fail_nomem(err);
     j->stream = s;
+    j->task.changes = true;
     status = sg_task_run(&j->task, c->command_timeout, err);
     if (status == SEG_OK && !j->existed)
         status = sg_fail(err, SEG_ENOENT, "no stream \"%s\" in namespace \"%s\"", s.name, s.ns);

@@ -4,6 +4,8 @@
 #include "base/clock.h"
 #include "core/error.h"
 
+#define RETRY_MS 20
+
 static void end(sg_task *t) {
     if (t->finished)
         return;
@@ -25,19 +27,21 @@ void sg_task_finish(sg_task *t) {
     end(t);
 }
 
-static int64_t give_up(sg_task *t, int64_t now) {
+static int64_t give_up(sg_task *t) {
     seg_client *c = t->client;
     const seg_error *last = atomic_load(&c->closed) ? NULL : sg_conn_last_error(c->commands);
-    if (last == NULL)
+    if (t->changes && t->asked)
+        t->status = sg_fail(&t->err, SEG_EUNKNOWN,
+                            "the server did not answer in time: it may be done, wholly or "
+                            "in part, or not; the same call, made again, finishes it");
+    else if (last == NULL)
         t->status = sg_fail(&t->err, SEG_ECLOSED, "the client is closed");
     else if (t->pending > 0 || last->status == SEG_OK || sg_conn_up(c->commands))
         t->status =
             sg_fail(&t->err, SEG_ETIMEDOUT, "no answer from the server within the command timeout");
     else
-        t->status =
-            sg_fail(&t->err, last->status == SEG_EACCES ? SEG_EACCES : SEG_ECONN, "%s", last->text);
+        t->status = sg_fail(&t->err, last->status, "%s", last->text);
     end(t);
-    (void)now;
     return INT64_MAX;
 }
 
@@ -46,7 +50,7 @@ static int64_t run(void *arg, int64_t now) {
     if (t->finished)
         return INT64_MAX;
     if (atomic_load(&t->client->closed) || now >= t->deadline)
-        return give_up(t, now);
+        return give_up(t);
     if (t->pending > 0 || !sg_conn_up(t->client->commands))
         return t->deadline;
     if (t->restart) {
@@ -59,8 +63,11 @@ static int64_t run(void *arg, int64_t now) {
         return INT64_MAX;
     }
     t->step(t);
-    /* A step that sent nothing and did not finish wants the next one at once. */
-    return t->finished ? INT64_MAX : t->pending == 0 ? now : t->deadline;
+    if (t->finished)
+        return INT64_MAX;
+    /* A step that sent nothing wants the next one at once; one that could not send, a moment later.
+     */
+    return t->pending > 0 ? t->deadline : t->restart ? now + RETRY_MS : now;
 }
 
 bool sg_task_init(sg_task *t, seg_client *c, sg_task_step_fn *step, void (*destroy)(sg_task *)) {
@@ -111,6 +118,7 @@ void sg_task_release(sg_task *t) {
 }
 
 void sg_task_sent(sg_task *t, bool sent) {
+    t->asked = t->asked || sent;
     if (sent)
         t->pending++;
     else

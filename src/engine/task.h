@@ -25,6 +25,8 @@ struct sg_task {
 
     size_t pending;
     bool restart, finished, abandoned;
+    bool changes;  /* set by its owner: its requests change something */
+    bool asked;    /* one was sent */
     sg_mutex lock; /* guards ended */
     sg_cond cond;
     bool ended;

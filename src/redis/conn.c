@@ -44,6 +44,7 @@ static void close_socket(sg_conn *c) {
     c->fd = -1;
     c->life++;
     c->broken = 0;
+    c->demoted = false;
     c->building = false;
     sg_dial_stop(&c->dial);
     sg_reader_fini(&c->reader);
@@ -306,7 +307,7 @@ int64_t sg_conn_deadline(const sg_conn *c) {
     case SG_CONN_UP:
         break;
     }
-    if (c->broken != 0)
+    if (c->broken != 0 || c->demoted)
         return 0;
     return c->requests.count > 0 ? sg_exchange_deadline(c)
                                  : sg_clock_after(c->heard_at, c->o.command_timeout);
@@ -344,7 +345,9 @@ static void judge(sg_conn *c, int64_t now) {
         if (c->life != life || (p.revents & ~POLLOUT) != 0 || now < sg_conn_deadline(c))
             return;
     }
-    if (c->broken != 0)
+    if (c->demoted)
+        over(c, SEG_ECONN, "has become a read-only replica", now);
+    else if (c->broken != 0)
         over_errno(c, c->broken, now);
     else if (c->phase == SG_CONN_UP && c->requests.count == 0)
         ask_for_a_sign(c, now);

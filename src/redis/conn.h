@@ -33,7 +33,8 @@ typedef struct sg_result {
     /* SEG_OK: `reply` is the answer (of the last command, where a request is several) and no
      * error; the elements of an EXEC's answer may be. SEG_ECONN with lost set: the connection
      * ended first; `text` is why. Anything else: the server's refusal (of the first command that
-     * it refused, sg_reply_error_status), `text` is its text, `reply` is NULL. */
+     * it refused, sg_reply_error_status), `text` is its text, `reply` is the last command's answer.
+     */
     seg_status status;
     bool lost;
     sg_reply *reply;  /* valid during the callback only */

@@ -46,6 +46,7 @@ struct sg_conn {
     int fd;
     sg_reader reader;
     sg_out out;
+    bool demoted;     /* an answer was READONLY: this is a replica now, look for the primary */
     int broken;       /* the errno of a failed send; the answers that came before are still read */
     int64_t heard_at; /* when bytes came last */
     size_t partial;   /* bytes received since `since` moved */

@@ -138,7 +138,10 @@ static void finish(sg_conn *c, const sg_request *r, sg_reply *answer) {
     const char *refusal = sg_reply_error(r->refusal);
     sg_result result = {.status = SEG_OK, .reply = answer};
     if (refusal != NULL)
-        result = (sg_result){.status = sg_reply_error_status(refusal), .text = refusal};
+        result =
+            (sg_result){.status = sg_reply_error_status(refusal), .reply = answer, .text = refusal};
+    if (refusal != NULL && strncmp(refusal, "READONLY ", 9) == 0)
+        c->demoted = true;
     if (r->kind == SG_REQUEST_USER)
         r->fn(r->arg, &result);
     else if (r->kind != SG_REQUEST_PING && refusal != NULL)

@@ -75,18 +75,14 @@ void sg_plain_read(const sg_result *r, const char *what, sg_plain_answer *out) {
     if (out->status != SEG_OK || !sg_reply_is_array(r->reply))
         return;
     const sg_reply *word = sg_reply_at(r->reply, 0);
-    uint64_t number;
-    if (sg_reply_error(word) != NULL) /* of a command in a transaction */
-        out->status = sg_fail(&out->err, sg_reply_error_status(sg_reply_error(word)),
-                              "the server refused: %s", sg_reply_error(word));
-    else if (sg_reply_u64(word, &number))
-        return; /* a transaction's, of counts */
-    else if (sg_reply_is(word, "LOST"))
+    if (sg_reply_is(word, "LOST"))
         out->status = lost_what(r->reply, what, &out->err);
+    else if (sg_reply_is(word, "GONE"))
+        out->status = sg_fail(&out->err, SEG_ENOENT, "%s: it was deleted meanwhile", what);
     else if (sg_reply_is(word, "FOREIGN"))
         out->status =
             sg_fail(&out->err, SEG_EEXIST,
-                    "%s: keys of an older one of that name are left on the server: delete it, "
+                    "%s: keys that are not its own are in its place on the server: delete it, "
                     "then create it again",
                     what);
     else if (!sg_reply_is(word, "OK"))
@@ -231,44 +227,38 @@ bool sg_streams_remove_send(sg_conn *c, const sg_stream *s, sg_result_fn *fn, vo
     return plain_command(c, "SREM", sg_key_streams(s->ns), s->name, fn, arg);
 }
 
-bool sg_partition_unlink_send(sg_conn *c, const sg_stream *s, uint32_t p, sg_result_fn *fn,
+bool sg_partition_delete_send(sg_conn *c, const sg_stream *s, uint32_t p, sg_result_fn *fn,
                               void *arg) {
-    sg_conn_begin(c);
-    sg_conn_command(c, 5);
-    sg_conn_arg_str(c, "UNLINK");
-    arg_key(c, sg_key_state(s->ns, s->name, p));
-    arg_key(c, sg_key_log(s->ns, s->name, p));
-    arg_key(c, sg_key_cursors(s->ns, s->name, p));
-    arg_key(c, sg_key_committed(s->ns, s->name, p));
-    return sg_conn_end(c, fn, arg, 0);
+    sg_call *k = partition_call("partition_delete", s, p);
+    sg_call_str(k, s->inc);
+    return sg_call_send(k, c, fn, arg);
 }
 
-bool sg_meta_unlink_send(sg_conn *c, const sg_stream *s, sg_result_fn *fn, void *arg) {
-    sg_conn_begin(c);
-    sg_conn_command(c, 3);
-    sg_conn_arg_str(c, "UNLINK");
-    arg_key(c, sg_key_meta(s->ns, s->name));
-    arg_key(c, sg_key_groups(s->ns, s->name));
-    return sg_conn_end(c, fn, arg, 0);
+static void call_group_keys(sg_call *k, const sg_stream *s, const char *group) {
+    call_key(k, sg_key_group(s->ns, s->name, group));
+    call_key(k, sg_key_leases(s->ns, s->name, group));
+    call_key(k, sg_key_parts(s->ns, s->name, group));
 }
 
-bool sg_group_unlink_send(sg_conn *c, const sg_stream *s, const char *group, sg_result_fn *fn,
-                          void *arg) {
-    sg_conn_begin(c);
-    sg_conn_command(c, 1);
-    sg_conn_arg_str(c, "MULTI");
-    sg_conn_command(c, 4);
-    sg_conn_arg_str(c, "UNLINK");
-    arg_key(c, sg_key_group(s->ns, s->name, group));
-    arg_key(c, sg_key_leases(s->ns, s->name, group));
-    arg_key(c, sg_key_parts(s->ns, s->name, group));
-    sg_conn_command(c, 3);
-    sg_conn_arg_str(c, "SREM");
-    arg_key(c, sg_key_groups(s->ns, s->name));
-    sg_conn_arg_str(c, group);
-    sg_conn_command(c, 1);
-    sg_conn_arg_str(c, "EXEC");
-    return sg_conn_end(c, fn, arg, 0);
+bool sg_stream_drop_send(sg_conn *c, const sg_stream *s, const char *const *groups, size_t n,
+                         sg_result_fn *fn, void *arg) {
+    sg_call *k = sg_call_new(sg_script_find("stream_drop"), 2 + 3 * n);
+    call_key(k, sg_key_meta(s->ns, s->name));
+    call_key(k, sg_key_groups(s->ns, s->name));
+    for (size_t i = 0; i < n; i++)
+        call_group_keys(k, s, groups[i]);
+    sg_call_str(k, s->inc);
+    return sg_call_send(k, c, fn, arg);
+}
+
+bool sg_group_drop_send(sg_conn *c, const sg_stream *s, const sg_group *g, sg_result_fn *fn,
+                        void *arg) {
+    sg_call *k = sg_call_new(sg_script_find("group_drop"), 4);
+    call_key(k, sg_key_groups(s->ns, s->name));
+    call_group_keys(k, s, g->name);
+    sg_call_str(k, g->name);
+    sg_call_str(k, g->gid);
+    return sg_call_send(k, c, fn, arg);
 }
 
 bool sg_streams_list_send(sg_conn *c, const char *ns, sg_result_fn *fn, void *arg) {
@@ -297,10 +287,8 @@ bool sg_append_send(sg_conn *c, const sg_append *a, sg_result_fn *fn, void *arg)
     sg_key log = sg_key_log(s->ns, s->name, a->partition);
     char id[32];
     sg_conn_begin(c);
-    if (a->count > 0) {
-        sg_conn_command(c, 1);
-        sg_conn_arg_str(c, "MULTI");
-    }
+    sg_conn_command(c, 1);
+    sg_conn_arg_str(c, "MULTI");
     sg_conn_command(c, 11);
     sg_conn_arg_str(c, "EVAL");
     sg_conn_arg(c, body, len);
@@ -313,18 +301,20 @@ bool sg_append_send(sg_conn *c, const sg_append *a, sg_result_fn *fn, void *arg)
     sg_conn_arg_u64(c, a->generation);
     sg_conn_arg_u64(c, a->first_seq);
     sg_conn_arg_u64(c, a->count);
-    if (a->count > 0) {
+    /* The probe's has an ID that is always refused, but not before the right to it was checked. */
+    if (a->count > 0)
         snprintf(id, sizeof id, "%" PRIu64 "-*", a->era);
-        sg_conn_command(c, 6);
-        sg_conn_arg_str(c, "XADD");
-        arg_key(c, log);
-        sg_conn_arg_str(c, "NOMKSTREAM");
-        sg_conn_arg_str(c, id);
-        sg_conn_arg_str(c, "b");
-        sg_conn_arg(c, a->batch, a->batch_len);
-        sg_conn_command(c, 1);
-        sg_conn_arg_str(c, "EXEC");
-    }
+    else
+        snprintf(id, sizeof id, "0-0");
+    sg_conn_command(c, 6);
+    sg_conn_arg_str(c, "XADD");
+    arg_key(c, log);
+    sg_conn_arg_str(c, "NOMKSTREAM");
+    sg_conn_arg_str(c, id);
+    sg_conn_arg_str(c, "b");
+    sg_conn_arg(c, a->batch, a->batch_len);
+    sg_conn_command(c, 1);
+    sg_conn_arg_str(c, "EXEC");
     return sg_conn_end(c, fn, arg, 0);
 }
 
@@ -378,20 +368,27 @@ static void append_refusal(const sg_reply *guard, sg_append_answer *out) {
     }
 }
 
+/* The transaction was refused as a whole, and nothing of it was done, if its EXEC says so. A server
+ * that refused the MULTI alone has then run the other commands one by one. */
+static bool discarded(const sg_result *r) {
+    const char *last = sg_reply_error(r->reply);
+    return last != NULL && strncmp(last, "EXECABORT", 9) == 0;
+}
+
 /* The EXEC's answer: [guard's, XADD's]; XADD's is an error wherever the guard's is not OK. */
-void sg_append_read(const sg_result *r, sg_append_answer *out) {
+void sg_append_read(const sg_result *r, bool probe, sg_append_answer *out) {
     memset(out, 0, sizeof *out);
     out->kind = SG_APPEND_REFUSED;
-    if (base_status(r, &out->err, &out->lost) != SEG_OK)
+    if (base_status(r, &out->err, &out->lost) != SEG_OK) {
+        out->unsure = !out->lost && !discarded(r);
         return;
-    const sg_reply *guard = r->reply, *added = NULL;
-    if (sg_reply_is_array(sg_reply_at(r->reply, 0)) || sg_reply_error(sg_reply_at(r->reply, 0))) {
-        guard = sg_reply_at(r->reply, 0);
-        added = sg_reply_at(r->reply, 1);
     }
+    const sg_reply *guard = sg_reply_at(r->reply, 0), *added = sg_reply_at(r->reply, 1);
+    bool stored = sg_reply_bytes(added).len > 0;
     if (sg_reply_error(guard) != NULL) {
         sg_fail(&out->err, sg_reply_error_status(sg_reply_error(guard)), "the server refused: %s",
                 sg_reply_error(guard));
+        out->unsure = stored;
         return;
     }
     out->kind = append_kind(sg_reply_at(guard, 0));
@@ -399,35 +396,36 @@ void sg_append_read(const sg_result *r, sg_append_answer *out) {
     if (!sg_reply_u64(sg_reply_at(guard, 1), &out->number))
         out->number = UINT64_MAX;
     out->offset = out->number;
-    if (out->kind != SG_APPEND_STORED) {
+    if (out->kind != SG_APPEND_STORED)
         append_refusal(guard, out);
-    } else if (added != NULL && !out->duplicate && sg_reply_bytes(added).len == 0) {
-        /* The guard checked that the log is there and open; only a server that breaks its word gets
-         * here. */
+    /* The guard's word and what the XADD then did always agree; only where rights were taken away
+     * in the middle do they not. */
+    bool due = out->kind == SG_APPEND_STORED && !out->duplicate && !probe;
+    if (stored != due) {
         out->kind = SG_APPEND_REFUSED;
-        sg_fail(&out->err, SEG_EPROTO, "the server refused an entry that was prepared: %s",
-                sg_reply_error(added) != NULL ? sg_reply_error(added) : "no such log");
+        out->unsure = true;
+        sg_fail(&out->err, SEG_EPROTO,
+                "the guard and the XADD disagree: has the server's user lost a right?");
     }
 }
 
 /* ---- groups ------------------------------------------------------------------------------- */
 
-static sg_call *group_call(const char *script, const sg_stream *s, const char *group, bool groups,
-                           bool parts) {
-    sg_call *k = sg_call_new(sg_script_find(script), 3u + (groups ? 1u : 0u) + (parts ? 1u : 0u));
-    call_key(k, sg_key_meta(s->ns, s->name));
-    if (groups)
-        call_key(k, sg_key_groups(s->ns, s->name));
-    call_key(k, sg_key_group(s->ns, s->name, group));
-    call_key(k, sg_key_leases(s->ns, s->name, group));
-    if (parts)
-        call_key(k, sg_key_parts(s->ns, s->name, group));
+/* The keys of a group's state behind `first`, which the script wants before them. */
+static sg_call *group_call(const char *script, sg_key first, const sg_stream *s,
+                           const char *group) {
+    sg_call *k = sg_call_new(sg_script_find(script), 4);
+    call_key(k, first);
+    call_group_keys(k, s, group);
     return k;
 }
 
 bool sg_group_open_send(sg_conn *c, const sg_stream *s, const sg_group *g, seg_start start,
                         sg_result_fn *fn, void *arg) {
-    sg_call *k = group_call("group_open", s, g->name, true, true);
+    sg_call *k = sg_call_new(sg_script_find("group_open"), 5);
+    call_key(k, sg_key_meta(s->ns, s->name));
+    call_key(k, sg_key_groups(s->ns, s->name));
+    call_group_keys(k, s, g->name);
     sg_call_str(k, s->inc);
     sg_call_str(k, g->name);
     sg_call_str(k, g->gid);
@@ -464,21 +462,24 @@ bool sg_group_ready_send(sg_conn *c, const sg_stream *s, const sg_group *g, sg_r
 
 bool sg_group_delete_send(sg_conn *c, const sg_stream *s, const char *group, sg_result_fn *fn,
                           void *arg) {
-    sg_call *k = sg_call_new(sg_script_find("group_delete"), 2);
+    sg_call *k = sg_call_new(sg_script_find("group_delete"), 3);
+    call_key(k, sg_key_groups(s->ns, s->name));
     call_key(k, sg_key_group(s->ns, s->name, group));
     call_key(k, sg_key_leases(s->ns, s->name, group));
+    sg_call_str(k, group);
     return sg_call_send(k, c, fn, arg);
 }
 
 bool sg_group_describe_send(sg_conn *c, const sg_stream *s, const char *group, sg_result_fn *fn,
                             void *arg) {
-    return sg_call_send(group_call("group_describe", s, group, false, true), c, fn, arg);
+    return sg_call_send(group_call("group_describe", sg_key_meta(s->ns, s->name), s, group), c, fn,
+                        arg);
 }
 
 bool sg_sync_send(sg_conn *c, const sg_sync *q, sg_result_fn *fn, void *arg) {
     static const char *const ops[] = {"join", "beat", "leave"};
     const sg_stream *s = q->stream;
-    sg_call *k = group_call("group_sync", s, q->group->name, false, true);
+    sg_call *k = group_call("group_sync", sg_key_meta(s->ns, s->name), s, q->group->name);
     sg_call_str(k, s->inc);
     sg_call_str(k, q->group->gid);
     sg_call_str(k, ops[q->op]);
@@ -510,20 +511,22 @@ bool sg_cursor_create_send(sg_conn *c, const sg_stream *s, const sg_group *g, se
     return sg_call_send(k, c, fn, arg);
 }
 
-bool sg_cursor_delete_send(sg_conn *c, const sg_stream *s, const char *group, uint32_t p,
+bool sg_cursor_delete_send(sg_conn *c, const sg_stream *s, const sg_group *g, uint32_t p,
                            sg_result_fn *fn, void *arg) {
     sg_call *k = partition_call("cursor_delete", s, p);
-    sg_call_str(k, group);
+    sg_call_str(k, g->name);
+    sg_call_str(k, g->gid);
     return sg_call_send(k, c, fn, arg);
 }
 
 bool sg_cursor_acquire_send(sg_conn *c, const sg_stream *s, const sg_group *g, uint32_t p,
-                            uint64_t epoch, sg_result_fn *fn, void *arg) {
+                            uint64_t epoch, const char *nonce, sg_result_fn *fn, void *arg) {
     sg_call *k = partition_call("cursor_acquire", s, p);
     sg_call_str(k, s->inc);
     sg_call_str(k, g->name);
     sg_call_str(k, g->gid);
     sg_call_u64(k, epoch);
+    sg_call_str(k, nonce);
     return sg_call_send(k, c, fn, arg);
 }
 

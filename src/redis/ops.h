@@ -60,15 +60,19 @@ bool sg_partition_create_send(sg_conn *c, const sg_stream *s, uint32_t p, sg_res
 bool sg_stream_ready_send(sg_conn *c, const sg_stream *s, sg_result_fn *fn, void *arg);
 bool sg_streams_add_send(sg_conn *c, const sg_stream *s, sg_result_fn *fn, void *arg);
 bool sg_streams_remove_send(sg_conn *c, const sg_stream *s, sg_result_fn *fn, void *arg);
-bool sg_partition_unlink_send(sg_conn *c, const sg_stream *s, uint32_t p, sg_result_fn *fn,
+/* The deletion's steps. Each spares what a newer stream or group of the name has made. */
+bool sg_partition_delete_send(sg_conn *c, const sg_stream *s, uint32_t p, sg_result_fn *fn,
                               void *arg);
-bool sg_meta_unlink_send(sg_conn *c, const sg_stream *s, sg_result_fn *fn, void *arg);
-bool sg_group_unlink_send(sg_conn *c, const sg_stream *s, const char *group, sg_result_fn *fn,
-                          void *arg);
+/* Meta, groups and the state of all `n` groups. */
+bool sg_stream_drop_send(sg_conn *c, const sg_stream *s, const char *const *groups, size_t n,
+                         sg_result_fn *fn, void *arg);
+bool sg_group_drop_send(sg_conn *c, const sg_stream *s, const sg_group *g, sg_result_fn *fn,
+                        void *arg);
 /* The reply of SMEMBERS. */
 bool sg_streams_list_send(sg_conn *c, const char *ns, sg_result_fn *fn, void *arg);
 bool sg_groups_list_send(sg_conn *c, const sg_stream *s, sg_result_fn *fn, void *arg);
-/* {'DELETING', partitions, group ...} | {'NONE'}: read with the reply's own accessors. */
+/* {'DELETING', incarnation, partitions, {group ...}} | {'NONE'}: read with the reply's own
+ * accessors. */
 bool sg_stream_delete_send(sg_conn *c, const sg_stream *s, sg_result_fn *fn, void *arg);
 
 /* ---- append ------------------------------------------------------------------------------- */
@@ -81,13 +85,14 @@ typedef enum sg_append_kind {
     SG_APPEND_STALE,
     SG_APPEND_ERA,
     SG_APPEND_LOST,   /* the stream's state is missing: ask for its meta */
-    SG_APPEND_REFUSED /* err says why; nothing was stored */
+    SG_APPEND_REFUSED /* err says why; nothing was stored, but where `unsure` */
 } sg_append_kind;
 
 typedef struct sg_append_answer {
     sg_append_kind kind;
     bool lost;       /* the connection ended first; kind means nothing */
     bool duplicate;  /* STORED before */
+    bool unsure;     /* REFUSED, but the server may have done it all the same */
     uint64_t offset; /* STORED: of the first message; UINT64_MAX where it is not known any more */
     uint64_t number; /* FULL, TOOBIG: bound; GAP: last sequence; ERA: era */
     seg_error err;   /* all but STORED */
@@ -104,7 +109,8 @@ typedef struct sg_append {
 } sg_append;
 
 bool sg_append_send(sg_conn *c, const sg_append *a, sg_result_fn *fn, void *arg);
-void sg_append_read(const sg_result *r, sg_append_answer *out);
+/* `probe`: it had no batch. */
+void sg_append_read(const sg_result *r, bool probe, sg_append_answer *out);
 
 /* ---- groups ------------------------------------------------------------------------------- */
 
@@ -120,7 +126,7 @@ bool sg_group_open_send(sg_conn *c, const sg_stream *s, const sg_group *g, seg_s
 void sg_group_open_read(const sg_result *r, sg_group_answer *out);
 bool sg_group_ready_send(sg_conn *c, const sg_stream *s, const sg_group *g, sg_result_fn *fn,
                          void *arg);
-/* {'DELETING'} | {'NONE'} | {'ACTIVE', members} */
+/* {'DELETING', id} | {'NONE'} | {'ACTIVE', members} */
 bool sg_group_delete_send(sg_conn *c, const sg_stream *s, const char *group, sg_result_fn *fn,
                           void *arg);
 bool sg_group_describe_send(sg_conn *c, const sg_stream *s, const char *group, sg_result_fn *fn,
@@ -148,7 +154,7 @@ bool sg_sync_send(sg_conn *c, const sg_sync *s, sg_result_fn *fn, void *arg);
 
 bool sg_cursor_create_send(sg_conn *c, const sg_stream *s, const sg_group *g, seg_start start,
                            uint32_t p, sg_result_fn *fn, void *arg);
-bool sg_cursor_delete_send(sg_conn *c, const sg_stream *s, const char *group, uint32_t p,
+bool sg_cursor_delete_send(sg_conn *c, const sg_stream *s, const sg_group *g, uint32_t p,
                            sg_result_fn *fn, void *arg);
 
 typedef enum sg_cursor_kind {
@@ -168,7 +174,7 @@ typedef struct sg_cursor_answer {
 } sg_cursor_answer;
 
 bool sg_cursor_acquire_send(sg_conn *c, const sg_stream *s, const sg_group *g, uint32_t p,
-                            uint64_t epoch, sg_result_fn *fn, void *arg);
+                            uint64_t epoch, const char *nonce, sg_result_fn *fn, void *arg);
 bool sg_cursor_commit_send(sg_conn *c, const sg_stream *s, const sg_group *g, uint32_t p,
                            uint64_t epoch, uint64_t seq, uint64_t committed, seg_bytes acks,
                            sg_result_fn *fn, void *arg);

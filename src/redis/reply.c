@@ -135,6 +135,8 @@ seg_status sg_reply_error_status(const char *text) {
         {"MISCONF ", SEG_ECONN},
         {"UNBLOCKED ", SEG_ECONN}, /* a blocked read, when its server became a replica */
         {"ERR max number of clients", SEG_ECONN},
+        {"ERR The user executing the script can't", SEG_EACCES}, /* Redis, within a script */
+        {"ERR ACL failure in script", SEG_EACCES},               /* Valkey */
     };
     static const char aborted[] = "EXECABORT Transaction discarded because of: ";
     if (starts_with(text, aborted))

@@ -7,7 +7,8 @@
 --
 -- KEYS  1 state   2 log
 -- ARGV  1 incarnation   2 era   3 producer id   4 its generation   5 first sequence (from 1)
---       6 messages in the batch; 0: no XADD follows, only check the rights and mend the last ID
+--       6 messages in the batch; 0: only check the rights and mend the last ID (the XADD behind it has an ID
+--         that is always refused)
 -- Returns {'OK' | 'DUP', offset of the first message, or -1 where it is no longer known}
 --         {'FULL', bound}            its unread messages leave no room
 --         {'TOOBIG', bound}          more messages than the partition may ever hold
@@ -28,6 +29,7 @@ local state, log = KEYS[1], KEYS[2]
 local HISTORY = 5          -- batches a producer may have under way in one partition
 local IDLE_MS = 3600000    -- a producer not used for so long is forgotten
 local PRODUCERS_MAX = 10000
+local LARGEST = '18446744073709551615-18446744073709551615'
 
 local function n2s(n) return string.format('%.0f', n) end
 
@@ -68,25 +70,37 @@ local function remove_foreign(era, last)
     redis.call('HINCRBY', state, 'foreign', removed)
 end
 
--- Let the next XADD <era>-* get the ID <era>-<last>.
-local function open(era, last, next)
-    local id = last > 0 and era .. '-' .. n2s(last - 1) or '0-0'
-    local arm = {'XSETID', log, id, 'ENTRIESADDED', n2s(last), 'MAXDELETEDID', '0-0'}
-    local r = redis.pcall(unpack(arm))
+-- Make the log's last ID the one of its last message, which is before `next`. Returns what is missing.
+local function set_last(era, next)
+    -- Not 0-0: Valkey refuses what is below the largest deleted ID, which is never set back to nothing.
+    local id = next > 0 and era .. '-' .. n2s(next - 1) or '0-1'
+    local set = {'XSETID', log, id, 'ENTRIESADDED', n2s(next), 'MAXDELETEDID', '0-0'}
+    local r = redis.pcall(unpack(set))
     if type(r) == 'table' and r.err then
         if string.find(r.err, 'no such key', 1, true) then
             return 'log'
         end
         if not string.find(r.err, 'smaller', 1, true) then
-            error(r.err)
+            error(r.err, 0)
         end
         remove_foreign(era, next - 1)
-        redis.call(unpack(arm))
+        redis.call(unpack(set))
     end
     return nil
 end
 
--- Forget the producers that have been idle for long, once their number has doubled: amortised O(1).
+-- Let the next XADD <era>-* get the ID <era>-<last>. Only the true last ID finds a foreign entry that
+-- lies between it and the new one, so it is set first.
+local function open(era, last, next)
+    local missing = set_last(era, next)
+    if not missing and last > next then
+        redis.call('XSETID', log, era .. '-' .. n2s(last - 1), 'ENTRIESADDED', n2s(last))
+    end
+    return missing
+end
+
+-- A producer comes: forget those that have been idle for long, once their number has doubled, so
+-- that it is amortised O(1).
 local function prune(now)
     local fields, kept = redis.call('HGETALL', state), {}
     for i = 1, #fields, 2 do
@@ -100,7 +114,19 @@ local function prune(now)
         redis.call('HDEL', state, kept[#kept][1])
         kept[#kept] = nil
     end
-    redis.call('HSET', state, 'producers', #kept, 'prune_at', math.max(64, 2 * #kept))
+    redis.call('HSET', state, 'producers', #kept + 1, 'prune_at', math.max(64, 2 * #kept))
+end
+
+-- What an append may come to need, beyond what every one does.
+local function check_rights()
+    for _, command in ipairs({{'XTRIM', log, 'MINID', '0'}, {'XRANGE', log, '-', '+'},
+                              {'XDEL', log, '0-1'}, {'XINFO', 'STREAM', log},
+                              {'HINCRBY', state, 'producers', '1'}, {'HGETALL', state},
+                              {'HDEL', state, 'p:'}}) do
+        if not redis.acl_check_cmd(unpack(command)) then
+            error('NOPERM this user has no right to ' .. command[1], 0)
+        end
+    end
 end
 
 local function guard()
@@ -112,9 +138,10 @@ local function guard()
     if s[1] ~= inc then return {'LOST', 'incarnation'} end
     local next, kept, bound = tonumber(s[3]), tonumber(s[4]), tonumber(s[6])
     if n == 0 then
-        local missing = open(era, next, next)
+        local missing = set_last(s[2], next)
         if missing then return {'LOST', missing} end
         redis.call('HSET', state, 'next', s[3])
+        check_rights()
         return {'OK', s[3]}
     end
 
@@ -143,10 +170,6 @@ local function guard()
         kept = next + n - bound
         redis.call('XTRIM', log, 'MINID', era .. '-' .. n2s(kept))
     end
-    local past = string.match(history, string.rep(' [^ ]+', HISTORY - 1)) or history
-    redis.call('HSET', state, 'next', n2s(next + n), 'first', n2s(kept), 'p:' .. pid,
-               n2s(gen) .. ' ' .. n2s(first + n - 1) .. ' ' .. n2s(now) .. ' ' ..
-               n2s(n) .. ':' .. n2s(next + n - 1) .. past)
     if not s[8] then
         if tonumber(s[9]) + 1 >= tonumber(s[10]) then
             prune(now)
@@ -154,6 +177,11 @@ local function guard()
             redis.call('HINCRBY', state, 'producers', 1)
         end
     end
+    -- Last: what fails before it forbids the XADD, and must not have moved `next`.
+    local past = string.match(history, string.rep(' [^ ]+', HISTORY - 1)) or history
+    redis.call('HSET', state, 'next', n2s(next + n), 'first', n2s(kept), 'p:' .. pid,
+               n2s(gen) .. ' ' .. n2s(first + n - 1) .. ' ' .. n2s(now) .. ' ' ..
+               n2s(n) .. ':' .. n2s(next + n - 1) .. past)
     return {'OK', n2s(next)}
 end
 
@@ -162,7 +190,12 @@ if not ok then
     result = {'BROKEN', type(result) == 'table' and tostring(result.err) or tostring(result)}
 end
 if result[1] ~= 'OK' then
-    -- Where this fails too (no log, wrong type), the XADD has nothing to write to.
-    redis.pcall('XSETID', log, '18446744073709551615-18446744073709551615')
+    -- Where there is no log, or something else in its place, the XADD has nothing to write to. Where the
+    -- right to XSETID was withdrawn, an entry with that ID does the same, and need not stay.
+    local sealed = redis.pcall('XSETID', log, LARGEST)
+    if sealed.err then
+        redis.pcall('XADD', log, 'NOMKSTREAM', LARGEST, 'seal', '')
+        redis.pcall('XDEL', log, LARGEST)
+    end
 end
 return result

@@ -2,22 +2,25 @@
 -- cursor_acquire: a new owner of a partition begins: from now on only its commits count.
 --
 -- KEYS  1 state   2 log   3 cursors   4 committed
--- ARGV  1 incarnation   2 group   3 the group's id   4 epoch
+-- ARGV  1 incarnation   2 group   3 the group's id   4 epoch   5 nonce of the consumer
 -- Returns {'OK', era, committed, first retained, next, ack map}
 --         {'STALE', epoch}   a later owner has begun already, or the coordinator has forgotten its last grants
 --         {'LOST', what}
--- Keeps  the epoch of a cursor only grows.
+-- Keeps  the epoch of a cursor only grows, and no two consumers ever have the same: a coordinator that lost
+--        its last grant with a failover gives that number again, to somebody else.
 local state, log, cursors, committed = unpack(KEYS)
 local inc, group, gid, epoch = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local s = redis.call('HMGET', state, 'inc', 'era', 'first', 'next')
 if s[1] ~= inc then return {'LOST', s[1] and 'incarnation' or 'state'} end
 if redis.call('TYPE', log).ok ~= 'stream' then return {'LOST', 'log'} end
-local c = redis.call('HMGET', cursors, group .. ':gid', group .. ':epoch', group .. ':acks')
+local c = redis.call('HMGET', cursors, group .. ':gid', group .. ':epoch', group .. ':acks',
+                     group .. ':owner')
 local at = redis.call('ZSCORE', committed, group)
 if c[1] ~= gid or not at then return {'LOST', 'cursor'} end
 local held = tonumber(c[2])
-if held > epoch then return {'STALE', c[2]} end
+if held > epoch or (held == epoch and c[4] ~= ARGV[5]) then return {'STALE', c[2]} end
 if held < epoch then
-    redis.call('HSET', cursors, group .. ':epoch', ARGV[4], group .. ':seq', '0')
+    redis.call('HSET', cursors, group .. ':epoch', ARGV[4], group .. ':seq', '0',
+               group .. ':owner', ARGV[5])
 end
 return {'OK', s[2], string.format('%.0f', tonumber(at)), s[3], s[4], c[3]}

@@ -3,14 +3,15 @@
 --
 -- KEYS  1 state   2 log   3 cursors   4 committed
 -- ARGV  1 incarnation   2 group   3 the group's id   4 'earliest' | 'latest'
--- Returns {'OK'} or {'FOREIGN'} (an older group of that name left its cursor) or {'LOST', what}
+-- Returns {'OK'} or {'FOREIGN'} (a newer group of that name has its cursor here) or {'LOST', what}
 -- Keeps  low = the smallest committed offset of all groups: what append may not drop.
 local state, log, cursors, committed = unpack(KEYS)
 local inc, group, gid, start = unpack(ARGV)
 local s = redis.call('HMGET', state, 'inc', 'era', 'first', 'next')
 if s[1] ~= inc then return {'LOST', s[1] and 'incarnation' or 'state'} end
 local have = redis.call('HGET', cursors, group .. ':gid')
-if have then return {have == gid and 'OK' or 'FOREIGN'} end
+if have == gid then return {'OK'} end
+if have and have > gid then return {'FOREIGN'} end -- else: what an older one left
 local at = start == 'latest' and s[4] or s[3]
 local id = at == '0' and '0-0' or s[2] .. '-' .. string.format('%.0f', tonumber(at) - 1)
 if redis.call('EXISTS', log) == 0 then return {'LOST', 'log'} end
@@ -19,7 +20,7 @@ local made = redis.pcall('XGROUP', 'CREATE', log, group, id, 'ENTRIESREAD', at)
 if made.err then redis.pcall('XGROUP', 'SETID', log, group, id, 'ENTRIESREAD', at) end
 redis.call('ZADD', committed, at, group)
 redis.call('HSET', cursors, group .. ':gid', gid, group .. ':epoch', '0', group .. ':seq', '0',
-           group .. ':acks', '')
+           group .. ':acks', '', group .. ':owner', '')
 local low = redis.call('ZRANGE', committed, 0, 0, 'WITHSCORES')
 redis.call('HSET', state, 'low', string.format('%.0f', tonumber(low[2])))
 return {'OK'}

@@ -4,7 +4,8 @@
 -- `creating`, which the next one finishes with the same start.
 --
 -- KEYS  1 meta   2 groups   3 group   4 leases   5 parts
--- ARGV  1 incarnation of the stream   2 group   3 the group's own id, if it is new   4 start
+-- ARGV  1 incarnation of the stream   2 group   3 random hex digits for the group's own id, if it is new
+--       4 start
 -- Returns {'CREATE' | 'READY', id, start} or {'LOST', what} or {'DELETING'}
 local meta, groups, group = KEYS[1], KEYS[2], KEYS[3]
 local m = redis.call('HMGET', meta, 'inc', 'phase')
@@ -13,12 +14,15 @@ local g = redis.call('HMGET', group, 'gid', 'phase', 'start')
 if not g[1] then
     -- A group that was, with its coordinator's state gone: its cursors and epochs would start over.
     if redis.call('SISMEMBER', groups, ARGV[2]) == 1 then return {'LOST', 'group'} end
+    -- Ids sort by age, as the incarnations of streams do.
     local time = redis.call('TIME')
-    redis.call('HSET', group, 'gid', ARGV[3], 'phase', 'creating', 'start', ARGV[4], 'format', '1',
-               'epoch', '0', 'clock', '0', 'cap', '0', 'wall',
-               string.format('%.0f', tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)))
+    local ms = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+    local gid = string.format('%012x', ms) .. string.sub(ARGV[3], 1, 20)
+    redis.call('HSET', group, 'gid', gid, 'phase', 'creating', 'start', ARGV[4], 'format', '1',
+               'epoch', '0', 'clock', '0', 'cap', '0',
+               'wall', string.format('%.0f', ms))
     redis.call('SADD', groups, ARGV[2])
-    return {'CREATE', ARGV[3], ARGV[4]}
+    return {'CREATE', gid, ARGV[4]}
 end
 if g[2] == 'deleting' then return {'DELETING'} end
 return {g[2] == 'ready' and 'READY' or 'CREATE', g[1], g[3]}

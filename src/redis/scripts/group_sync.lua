@@ -7,7 +7,7 @@
 --       5 nonce of this very consumer   6 session timeout, ms   7 version of the assignment it knows, 0: none
 --       8 host   9 lowest epoch that may be given next (0: any)   10 wake channel without the member
 --       11.. partitions handed back, "partition:epoch"
--- Returns {'OK', version, ms until the next lease of somebody else runs out or -1, members,
+-- Returns {'OK', version, ms until somebody else's lease may run out or -1, members,
 --          {partition, epoch, 'keep' | 'give', ...} or nil where the version is the one it knows}
 --         {'UNKNOWN'}     not a member (expired): join again; its partitions are gone
 --         {'REPLACED'}    another consumer took this member's name
@@ -21,7 +21,8 @@
 -- Time. Leases are deadlines on the group's own clock: it advances with the server's, but never back, and
 -- never by more than `cap` between two calls. A step of the server's clock, or a pause of it, thus
 -- expires nobody who comes back at once; a dead member is still found in time, since the living call
--- at least every quarter of their session timeout, and `cap` is half of the shortest.
+-- at least every quarter of their session timeout, and more often where somebody's is much shorter
+-- than theirs; `cap` is half of the shortest.
 --
 -- Cost. With nothing changed: reads and renews one lease, O(log members). A change of membership reads
 -- every partition and member once.
@@ -41,11 +42,11 @@ if m[1] ~= inc then return {'LOST', 'stream'} end
 local g = redis.call('HMGET', group, 'gid', 'phase', 'epoch', 'clock', 'wall', 'cap', 'm:' .. me)
 if not g[1] or g[2] == 'deleting' then return {'GONE', 'group'} end
 if g[1] ~= gid then return {'LOST', 'group'} end
-local partitions, epoch = tonumber(m[3]), math.max(tonumber(g[3]), floor)
+local partitions, epoch, cap = tonumber(m[3]), math.max(tonumber(g[3]), floor), tonumber(g[6])
 
 local time = redis.call('TIME')
 local wall = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-local now = tonumber(g[4]) + math.min(math.max(0, wall - tonumber(g[5])), tonumber(g[6]))
+local now = tonumber(g[4]) + math.min(math.max(0, wall - tonumber(g[5])), cap)
 
 local function unpack_member(text)
     local n, t, v, h = string.match(text, '^([^|]*)|([^|]*)|([^|]*)|(.*)$')
@@ -140,7 +141,7 @@ local function rebalance(members)
             if part.owner ~= '' then told[part.owner] = true end
         end
     end
-    local cap = 0
+    cap = 0
     for _, member in pairs(members) do
         cap = cap == 0 and member.timeout / 2 or math.min(cap, member.timeout / 2)
     end
@@ -249,7 +250,10 @@ if op == 'leave' then return {'OK', '0', '-1', redis.call('ZCARD', leases)} end
 local due = -1
 local soonest = redis.call('ZRANGE', leases, 0, 1, 'WITHSCORES')
 for i = 1, #soonest, 2 do
-    if soonest[i] ~= me and due < 0 then due = math.max(0, tonumber(soonest[i + 1]) - now) end
+    if soonest[i] ~= me and due < 0 then
+        -- The clock advances by `cap` a call at most: whoever waits for a lease to end has to call that often.
+        due = math.min(math.max(0, tonumber(soonest[i + 1]) - now), math.max(1, math.floor(cap - 20)))
+    end
 end
 local answer = {'OK', n2s(self.version), n2s(due), redis.call('ZCARD', leases)}
 if n2s(self.version) ~= seen then

@@ -3,15 +3,22 @@
 --
 -- KEYS  1 state   2 log   3 cursors   4 committed
 -- ARGV  1 incarnation   2 messages kept   3 policy
--- Returns {'OK'} or {'FOREIGN'} where one of the keys holds something else already
+-- Returns {'OK'} or {'FOREIGN'} where a newer incarnation, or something else, is there already
+-- Keeps  what an older incarnation left behind is removed, a newer one never touched.
 local state, log, cursors, committed = unpack(KEYS)
-if redis.call('TYPE', state).ok == 'hash' and redis.call('HGET', state, 'inc') == ARGV[1] then
-    return {'OK'}
+local inc = ARGV[1]
+local kind = redis.call('TYPE', state).ok
+if kind == 'hash' then
+    local there = redis.call('HGET', state, 'inc')
+    if there == inc then return {'OK'} end
+    if not there or there > inc then return {'FOREIGN'} end
+elseif kind ~= 'none' then
+    return {'FOREIGN'}
 end
-if redis.call('EXISTS', state, log, cursors, committed) > 0 then return {'FOREIGN'} end
+redis.call('UNLINK', state, log, cursors, committed)
 -- The only command that makes a stream with nothing in it.
 redis.call('XGROUP', 'CREATE', log, 'new', '0-0', 'MKSTREAM')
 redis.call('XGROUP', 'DESTROY', log, 'new')
-redis.call('HSET', state, 'inc', ARGV[1], 'era', '1', 'next', '0', 'first', '0', 'low', '',
+redis.call('HSET', state, 'inc', inc, 'era', '1', 'next', '0', 'first', '0', 'low', '',
            'bound', ARGV[2], 'policy', ARGV[3], 'producers', '0', 'prune_at', '64')
 return {'OK'}

@@ -3,8 +3,8 @@
 --
 -- KEYS  1 meta
 -- ARGV  1 incarnation
--- Returns {'OK'} or {'LOST', what} where the stream was deleted or replaced meanwhile
+-- Returns {'OK'} or {'GONE'} where it was deleted meanwhile
 local m = redis.call('HMGET', KEYS[1], 'inc', 'phase')
-if m[1] ~= ARGV[1] or m[2] == 'deleting' then return {'LOST', 'meta'} end
+if m[1] ~= ARGV[1] or m[2] == 'deleting' then return {'GONE'} end
 redis.call('HSET', KEYS[1], 'phase', 'ready')
 return {'OK'}
