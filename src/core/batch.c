@@ -28,8 +28,8 @@ static uint64_t get(const uint8_t *p, unsigned bytes) {
     return v;
 }
 
-static uint32_t checksum(const uint8_t *batch, size_t len) {
-    uint32_t crc = sg_crc32c(0, batch, AT_CRC);
+static uint32_t checksum(uint32_t seed, const uint8_t *batch, size_t len) {
+    uint32_t crc = sg_crc32c(seed, batch, AT_CRC);
     return sg_crc32c(crc, batch + SG_BATCH_HEADER, len - SG_BATCH_HEADER);
 }
 
@@ -111,7 +111,11 @@ size_t sg_batch_size(const sg_batch_writer *w) {
     return w->buf.len;
 }
 
-void sg_batch_seal(sg_batch_writer *w) {
+uint32_t sg_batch_seed(const char *incarnation) {
+    return sg_crc32c(0, incarnation, strlen(incarnation));
+}
+
+void sg_batch_seal(sg_batch_writer *w, uint32_t seed) {
     if (w->count == 0)
         return;
     uint8_t *p = w->buf.data;
@@ -121,13 +125,13 @@ void sg_batch_seal(sg_batch_writer *w) {
     put32(p + AT_COUNT, w->count);
     put64(p + AT_BASE, (uint64_t)w->base_ts);
     put32(p + AT_SIZE, (uint32_t)(w->buf.len - SG_BATCH_HEADER));
-    put32(p + AT_CRC, checksum(p, w->buf.len));
+    put32(p + AT_CRC, checksum(seed, p, w->buf.len));
 }
 
 /* ---- Reading ------------------------------------------------------------------------------ */
 
 /* The fault of the header, or NULL. */
-static const char *header_fault(const uint8_t *p, size_t len) {
+static const char *header_fault(uint32_t seed, const uint8_t *p, size_t len) {
     if (len < SG_BATCH_HEADER)
         return "shorter than a record batch's header";
     if (memcmp(p, "SB", 2) != 0)
@@ -142,14 +146,15 @@ static const char *header_fault(const uint8_t *p, size_t len) {
     uint64_t count = get(p + AT_COUNT, 4);
     if (count == 0 || count > body / RECORD_MIN)
         return "record batch with a count that does not fit its length";
-    if (get(p + AT_CRC, 4) != checksum(p, len))
+    if (get(p + AT_CRC, 4) != checksum(seed, p, len))
         return "record batch with a wrong CRC: it was damaged";
     return NULL;
 }
 
-bool sg_batch_open(sg_batch_reader *r, const void *data, size_t len, const char **why) {
+bool sg_batch_open(sg_batch_reader *r, const void *data, size_t len, uint32_t seed,
+                   const char **why) {
     const uint8_t *p = data;
-    const char *fault = header_fault(p, len);
+    const char *fault = header_fault(seed, p, len);
     if (fault != NULL) {
         if (why != NULL)
             *why = fault;

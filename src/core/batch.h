@@ -4,8 +4,9 @@
  *   | "SB" | 1 | c | count | base ts | size   | crc   | records ...
  *
  * All numbers little-endian. 1: format version. c: codec (0 none). count: records, u32, at least 1.
- * base ts: ms, i64. size: bytes of the records before compression, u32. crc: CRC-32C of the 20
- * bytes before it and of all that follow it. A record is, with varints (LEB128):
+ * base ts: ms, i64. size: bytes of the records before compression, u32. crc: CRC-32C of the
+ * stream's incarnation, of the 20 bytes before it and of all that follow it. A record is, with
+ * varints (LEB128):
  *
  *   zigzag(ts - base ts) | key length | key | value length | value | headers | {name length | name
  * | value length | value}*
@@ -40,8 +41,12 @@ bool sg_batch_add(sg_batch_writer *w, const seg_record *r);
 /* Bytes so far, header included; 0 where empty. */
 size_t sg_batch_size(const sg_batch_writer *w);
 
+/* What a stream's batches begin their CRC with: the CRC of its incarnation. A batch of another
+ * stream, or of an older one of the same name, is thus none of ours. */
+uint32_t sg_batch_seed(const char *incarnation);
+
 /* Write the header. The bytes are w->buf.data[0 .. w->buf.len); nothing may be added after. */
-void sg_batch_seal(sg_batch_writer *w);
+void sg_batch_seal(sg_batch_writer *w, uint32_t seed);
 
 /* One record of a batch: views into the batch's bytes. */
 typedef struct sg_record_view {
@@ -60,7 +65,8 @@ typedef struct sg_batch_reader {
 /* Check header, sizes and CRC. False where the bytes are no whole valid batch; `why` (may be NULL)
  * gets a static text. Survives any bytes; allocates nothing; `count` is bounded by the bytes that
  * follow. */
-bool sg_batch_open(sg_batch_reader *r, const void *data, size_t len, const char **why);
+bool sg_batch_open(sg_batch_reader *r, const void *data, size_t len, uint32_t seed,
+                   const char **why);
 
 /* The next record. 1: written to `out`; 0: the end, and all bytes were used; -1: malformed. */
 int sg_batch_next(sg_batch_reader *r, sg_record_view *out);

@@ -10,11 +10,11 @@ static bool read_records(sg_block *b, sg_batch_reader *reader) {
     return sg_batch_next(reader, &rest) == 0;
 }
 
-sg_block *sg_block_new(sg_blob blob, uint64_t last, const char **why) {
+sg_block *sg_block_new(sg_blob blob, uint64_t last, uint32_t seed, const char **why) {
     sg_batch_reader reader;
     sg_block *b = NULL;
     *why = NULL;
-    if (!sg_batch_open(&reader, blob.data, blob.len, why))
+    if (!sg_batch_open(&reader, blob.data, blob.len, seed, why))
         goto fail;
     if (reader.count > last + 1) {
         *why = "more messages than offsets before it";

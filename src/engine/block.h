@@ -21,9 +21,9 @@ struct seg_message {
     seg_delivery delivery;
 };
 
-/* Takes `blob` over in every case. `last`: the entry's offset. NULL: not a batch of ours (`why` is
- * set), or no memory (`why` is NULL). One reference. */
-sg_block *sg_block_new(sg_blob blob, uint64_t last, const char **why);
+/* Takes `blob` over in every case. `last`: the entry's offset; `seed`: the stream's. NULL: not a
+ * batch of ours (`why` is set), or no memory (`why` is NULL). One reference. */
+sg_block *sg_block_new(sg_blob blob, uint64_t last, uint32_t seed, const char **why);
 void sg_block_ref(sg_block *b);
 void sg_block_unref(sg_block *b);
 #endif

@@ -104,7 +104,7 @@ static bool accept_entry(seg_consumer *c, sg_holding *h, sg_reply *entry) {
         return false;
     }
     size_t bytes = blob.len, before = h->buffered;
-    sg_block *b = sg_block_new(blob, offset, &why);
+    sg_block *b = sg_block_new(blob, offset, c->stream.seed, &why);
     if (b == NULL) {
         if (why != NULL)
             foreign(c, h, offset, why);

@@ -47,7 +47,7 @@ void sg_outbatch_dispose(sg_outbatch *b) {
 }
 
 void sg_lane_close_open(sg_lane *lane) {
-    sg_batch_seal(&lane->open->writer);
+    sg_batch_seal(&lane->open->writer, lane->open->producer->stream.seed);
     sg_list_push(&lane->ready, &lane->open->node);
     lane->open = NULL;
 }

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/batch.h"
 #include "core/error.h"
 #include "redis/script.h"
 
@@ -111,6 +112,7 @@ static bool settings_read(const sg_reply *reply, size_t at, sg_stream *out) {
         !policy_read(sg_reply_at(reply, at + 3), &out->on_full))
         return false;
     out->partitions = (uint32_t)partitions;
+    out->seed = sg_batch_seed(out->inc);
     return true;
 }
 

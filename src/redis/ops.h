@@ -15,7 +15,8 @@
 /* A stream, as everyone who works on it knows it. */
 typedef struct sg_stream {
     char ns[SG_NAME_MAX + 1], name[SG_NAME_MAX + 1];
-    char inc[33]; /* incarnation */
+    char inc[33];  /* incarnation */
+    uint32_t seed; /* of its batches' CRC: sg_batch_seed(inc) */
     uint32_t partitions;
     uint64_t bound; /* messages for each partition */
     seg_on_full on_full;

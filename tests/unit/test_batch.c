@@ -70,7 +70,7 @@ static void write_sample(sg_batch_writer *w, const sample *s, size_t max) {
         CHECK(sg_batch_add(w, &s->records[i]));
         CHECK_EQ(sg_batch_size(w), before + size);
     }
-    sg_batch_seal(w);
+    sg_batch_seal(w, 0);
     CHECK_EQ(w->count, s->n);
 }
 
@@ -91,7 +91,7 @@ static void check_record(const sg_record_view *v, const seg_record *r) {
 static void check_reads_back(const sg_batch_writer *w, const sample *s) {
     sg_batch_reader r;
     sg_record_view v;
-    CHECK(sg_batch_open(&r, w->buf.data, w->buf.len, NULL));
+    CHECK(sg_batch_open(&r, w->buf.data, w->buf.len, 0, NULL));
     CHECK_EQ(r.count, s->n);
     for (size_t i = 0; i < s->n; i++) {
         CHECK_EQ(sg_batch_next(&r, &v), 1);
@@ -170,14 +170,14 @@ TEST(keeps_to_its_ceiling) {
     sg_batch_writer_init(&w, 20); /* no room even for the header */
     CHECK(!sg_batch_add(&w, &s.records[2]));
     CHECK_EQ(sg_batch_size(&w), 0);
-    sg_batch_seal(&w); /* of nothing: nothing */
+    sg_batch_seal(&w, 0); /* of nothing: nothing */
     CHECK_EQ(w.buf.len, 0);
     sg_batch_writer_init(&w, 67);
     for (size_t i = 0; i < 3; i++)
         CHECK(sg_batch_add(&w, &s.records[i]));
     CHECK(!sg_batch_add(&w, &s.records[1]));
     CHECK_EQ(w.count, 3);
-    sg_batch_seal(&w);
+    sg_batch_seal(&w, 0);
     check_reads_back(&w, &s);
     sg_batch_writer_fini(&w);
     sg_batch_writer_fini(&w); /* as after init: allowed */
@@ -216,7 +216,7 @@ TEST(is_as_before_where_memory_fails) {
                 }
             }
             sg_alloc_fail_at(0, 0);
-            sg_batch_seal(&w);
+            sg_batch_seal(&w, 0);
             check_reads_back(&w, &s);
             sg_batch_writer_fini(&w);
         }
@@ -232,7 +232,7 @@ static bool accepts(const uint8_t *bytes, size_t len) {
     sg_batch_reader r;
     const char *why = NULL;
     int more = -1;
-    if (sg_batch_open(&r, copy, len, &why)) {
+    if (sg_batch_open(&r, copy, len, 0, &why)) {
         CHECK(why == NULL);
         CHECK_LE(r.count, len / 4);
         sg_record_view v;
@@ -248,7 +248,7 @@ static bool accepts(const uint8_t *bytes, size_t len) {
         CHECK_LE(sum, len);
     } else {
         CHECK(why != NULL && strlen(why) > 0);
-        CHECK(!sg_batch_open(&r, copy, len, NULL));
+        CHECK(!sg_batch_open(&r, copy, len, 0, NULL));
     }
     sg_free(copy);
     return more == 0;
@@ -280,7 +280,7 @@ TEST(no_other_length_is_accepted) {
     for (size_t len = 0; len < sizeof longer; len++)
         CHECK_EQ(accepts(longer, len), len == w.buf.len);
     sg_batch_reader r;
-    CHECK(!sg_batch_open(&r, NULL, 0, NULL));
+    CHECK(!sg_batch_open(&r, NULL, 0, 0, NULL));
     sg_batch_writer_fini(&w);
 }
 
@@ -348,7 +348,7 @@ static const char *header_fault(size_t at, uint8_t value) {
     memcpy(bytes, w.buf.data, w.buf.len);
     bytes[at] = value;
     forge(bytes, w.buf.len);
-    CHECK(!sg_batch_open(&r, bytes, w.buf.len, &why));
+    CHECK(!sg_batch_open(&r, bytes, w.buf.len, 0, &why));
     sg_batch_writer_fini(&w);
     return why;
 }

@@ -12,7 +12,8 @@ local state, log, cursors, committed = unpack(KEYS)
 local inc, group, gid, epoch = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local s = redis.call('HMGET', state, 'inc', 'era', 'first', 'next')
 if s[1] ~= inc then return {'LOST', s[1] and 'incarnation' or 'state'} end
-if redis.call('TYPE', log).ok ~= 'stream' then return {'LOST', 'log'} end
+if redis.call('EXISTS', log) == 0 then return {'LOST', 'log'} end
+redis.call('XLEN', log) -- an error where it is something else
 local c = redis.call('HMGET', cursors, group .. ':gid', group .. ':epoch', group .. ':acks',
                      group .. ':owner')
 local at = redis.call('ZSCORE', committed, group)

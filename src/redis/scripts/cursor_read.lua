@@ -10,7 +10,8 @@ local group = ARGV[2]
 local s = redis.call('HMGET', state, 'inc', 'era', 'first', 'next')
 if not s[1] then return {'LOST', 'state'} end
 if ARGV[1] ~= '' and s[1] ~= ARGV[1] then return {'LOST', 'incarnation'} end
-if redis.call('TYPE', log).ok ~= 'stream' then return {'LOST', 'log'} end
+if redis.call('EXISTS', log) == 0 then return {'LOST', 'log'} end
+redis.call('XLEN', log) -- an error where it is something else
 local answer = {'OK', s[2], s[3], s[4]}
 if group ~= '' then
     local c = redis.call('HMGET', cursors, group .. ':epoch', group .. ':acks')

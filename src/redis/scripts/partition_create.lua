@@ -12,8 +12,8 @@ if kind == 'hash' then
     local there = redis.call('HGET', state, 'inc')
     if there == inc then return {'OK'} end
     if not there or there > inc then return {'FOREIGN'} end
-elseif kind ~= 'none' then
-    return {'FOREIGN'}
+elseif redis.call('EXISTS', unpack(KEYS)) > 0 then
+    return {'FOREIGN'} -- not even ours
 end
 redis.call('UNLINK', state, log, cursors, committed)
 -- The only command that makes a stream with nothing in it.
