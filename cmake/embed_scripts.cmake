@@ -1,6 +1,9 @@
 # Writes OUTPUT, a C file with the bytes and SHA-1 of each Lua script that the file LIST names, one
 # a line. Run at build time:  cmake -DLIST=... -DOUTPUT=... -P embed_scripts.cmake
 #
+# Comments and indentation go, lines stay (and the one that names the keys): the guard of each append travels with its body, which the
+# server hashes every time, and its errors name lines.
+#
 # Byte arrays rather than string literals: C promises only 4095 characters for a literal, and no
 # escaping can then change what the server will hash.
 file(STRINGS "${LIST}" scripts)
@@ -10,8 +13,13 @@ set(rows "")
 set(count 0)
 foreach(script IN LISTS scripts)
   get_filename_component(name "${script}" NAME_WE)
-  file(SHA1 "${script}" sha1)
-  file(READ "${script}" hex HEX)
+  file(READ "${script}" text)
+  string(REGEX REPLACE "\n +" "\n" text "${text}")
+  string(REPLACE "\n-- KEYS" "\n@@ KEYS" text "${text}")
+  string(REGEX REPLACE "\n--[^\n]*" "\n" text "${text}")
+  string(REPLACE "\n@@ KEYS" "\n-- KEYS" text "${text}")
+  string(SHA1 sha1 "${text}")
+  string(HEX "${text}" hex)
   string(LENGTH "${hex}" digits)
   math(EXPR size "${digits} / 2")
   string(REGEX REPLACE "(..)" "0x\\1," bytes "${hex}")

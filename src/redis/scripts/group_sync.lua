@@ -197,7 +197,15 @@ if op == 'leave' then
     redis.call('HDEL', group, 'm:' .. me)
     membership, self = true, nil
 else
-    redis.call('ZADD', leases, n2s(now + timeout), me)
+    local missing = redis.call('ZADD', leases, n2s(now + timeout), me) == 1
+    if missing and op == 'beat' then
+        -- Somebody deleted the leases: everyone known gets one, or the dead among them would stay for ever.
+        for i, field in ipairs(redis.call('HGETALL', group)) do
+            if i % 2 == 1 and string.sub(field, 1, 2) == 'm:' then
+                redis.call('ZADD', leases, 'NX', n2s(now + timeout), string.sub(field, 3))
+            end
+        end
+    end
     if op == 'join' and not (self and self.nonce == nonce) then
         if self then
             -- Replaced: the partitions come to the new consumer of the name, under new epochs.
