@@ -104,7 +104,8 @@ typedef struct seg_id {
     uint64_t offset; /* 0, 1, 2 ... */
 } seg_id;
 
-/* Where a sent message was stored. */
+/* Where a sent message was stored. The offset is UINT64_MAX where it is stored, but the server was
+ * asked so late, after a lost answer, that it no longer knows where. */
 typedef struct seg_position {
     seg_id id;
     uint32_t partition;
@@ -156,9 +157,9 @@ typedef struct seg_client_options {
 SEG_API seg_status seg_client_open(seg_client **out, const seg_client_options *opts,
                                    seg_error *err);
 
-/* Close the connections and end the thread. Close its producers and consumers before: those still
- * open are cut off, their calls return SEG_ECLOSED, and they must still be closed. Never waits for
- * the server. */
+/* Close the connections. Close its producers and consumers before: those still open are cut off,
+ * their calls return SEG_ECLOSED, and they must still be closed; the background thread ends with
+ * the last of them. Never waits for the server. */
 SEG_API void seg_client_close(seg_client *c);
 
 /* The server as it introduced itself, "redis 7.0.15" or "valkey 8.0.1". Any thread. */
@@ -183,13 +184,15 @@ typedef struct seg_stream_options {
 } seg_stream_options;
 
 /* Register a stream. Its settings are fixed then. Creating it again with the same settings is
- * success. Errors: EEXIST (other settings; the text names both), ECONN, ETIMEDOUT, ESERVER.
- * Any thread. One script, and one for each partition, pipelined. */
+ * success. Errors: EEXIST (other settings; the text names both; or it is being deleted), EUNKNOWN
+ * (no answer: make the call again), ECONN, ETIMEDOUT (nothing was asked yet), EACCES, ESERVER. Any
+ * thread. One script, and one for each partition, pipelined. */
 SEG_API seg_status seg_stream_create(seg_client *c, const char *stream,
                                      const seg_stream_options *opts, seg_error *err);
 
-/* Delete a stream with its messages and groups. Its producers and consumers get SEG_ENOENT.
- * Errors: ENOENT. Any thread. One script, and one for each partition, pipelined. */
+/* Delete a stream with its messages and groups. Its producers and consumers get SEG_ENOENT, at
+ * their next send and heartbeat. Errors: ENOENT, EUNKNOWN (no answer: make the call again). Any
+ * thread. One script, and one for each partition, pipelined. */
 SEG_API seg_status seg_stream_delete(seg_client *c, const char *stream, seg_error *err);
 
 /* A sorted list of names, an immutable snapshot; any thread. */
@@ -238,8 +241,8 @@ SEG_API uint32_t seg_partition_of(seg_bytes key, uint32_t partitions);
 SEG_API seg_status seg_group_list(seg_names **out, seg_client *c, const char *stream,
                                   seg_error *err);
 
-/* Delete a group and its cursors. Errors: ENOENT, EEXIST (it has live members).
- * Any thread. One script, and one for each partition, pipelined. */
+/* Delete a group and its cursors. Errors: ENOENT, EEXIST (it has live members), EUNKNOWN (no
+ * answer: make the call again). Any thread. One script, and one for each partition, pipelined. */
 SEG_API seg_status seg_group_delete(seg_client *c, const char *stream, const char *group,
                                     seg_error *err);
 
@@ -303,11 +306,11 @@ typedef struct seg_producer_options {
 SEG_API seg_status seg_producer_open(seg_producer **out, seg_client *c, const char *stream,
                                      const seg_producer_options *opts, seg_error *err);
 
-/* Send and wait for the outcome, at most the delivery timeout. `where` may be NULL. Errors: EFULL
- * (policy reject; or the queue was full, or with policy block the stream, until the delivery
- * timeout), ETIMEDOUT (never reached the server), EUNKNOWN (the answer did not come in time),
- * ENOENT (stream deleted), ELOST, EOOM, EACCES, ESERVER, ECLOSED. Any thread, also many at once:
- * their messages share batches. */
+/* Send and wait for the outcome: at most the delivery timeout for room in the queue, and as long
+ * for the outcome. `where` may be NULL. Errors: EFULL (policy reject; or the queue was full, or
+ * with policy block the stream, until the delivery timeout), ETIMEDOUT (never reached the server),
+ * EUNKNOWN (the answer did not come in time), ENOENT (stream deleted), ELOST, EOOM, EACCES,
+ * ESERVER, ECLOSED. Any thread, also many at once: their messages share batches. */
 SEG_API seg_status seg_send(seg_producer *p, const seg_record *r, seg_position *where,
                             seg_error *err);
 
@@ -409,10 +412,11 @@ SEG_API void seg_batch_free(seg_batch *b);                             /* acknow
 /* Return up to `max` (1 to 1000000) messages, waiting for the first at most `wait`; the batch may
  * be empty. Those of one partition come in offset order, one whose ack timeout ran out comes
  * again before any later one of its partition. Runs the callbacks. `*out` is always set on SEG_OK.
- * Errors, each meaning that this consumer is over and wants closing: ENOENT (stream or group
- * deleted), ELOST, EFENCED (replaced by a newer consumer of its name), ECLOSED (after
- * seg_consumer_stop), EACCES, ESERVER, EPROTO. A lost connection is no error: poll returns empty
- * batches and the consumer reconnects. One thread at a time (SEG_EBUSY). */
+ * Errors, each meaning that this consumer is over, has left its group and wants closing: ENOENT
+ * (stream or group deleted), ELOST (the server has less than what was read or committed), EFENCED
+ * (replaced by a newer consumer of its name), ECLOSED (after seg_consumer_stop), EACCES, ESERVER,
+ * EPROTO. A lost connection is no error: poll returns empty batches and the consumer reconnects.
+ * One thread at a time (SEG_EBUSY). */
 SEG_API seg_status seg_consumer_poll(seg_batch **out, seg_consumer *c, size_t max, int64_t wait,
                                      seg_error *err);
 
@@ -446,7 +450,7 @@ typedef struct seg_consumer_stats {
     uint64_t overtaken;                     /* messages dropped before this consumer read them */
     uint64_t foreign;                       /* log entries that were not ours, skipped */
     uint64_t fenced;                        /* commits that the server refused */
-    uint64_t rebalances;                    /* times its partitions changed */
+    uint64_t rebalances;                    /* partitions gained and lost */
     uint64_t prefetched_bytes;              /* now */
 } seg_consumer_stats;
 SEG_API void seg_consumer_get_stats(const seg_consumer *c, seg_consumer_stats *out);

@@ -202,6 +202,8 @@ static seg_status enqueue(seg_producer *p, const seg_record *r, const sg_slot *s
             outbatch_new(p, lane->partition, sg_batch_record_size(r, r->timestamp), sg_clock_ms());
         if (lane->open == NULL)
             return sg_fail_nomem(err);
+        /* Nothing else of this lane has a deadline: requests of batches given up do not come back soon. */
+        wake = wake || (sg_list_empty(&lane->ready) && sg_list_empty(&lane->flying));
     }
     if (!put(lane->open, r, slot)) {
         if (lane->open->writer.count == 0) {

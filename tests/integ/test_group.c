@@ -108,7 +108,7 @@ TEST(groups_of_a_stream_know_nothing_of_each_other) {
     bench b = set_up(3);
     rig_inbox *in = new_inbox();
     seg_consumer *k[GROUPS];
-    char name[8];
+    char name[32];
     for (int i = 0; i < GROUPS; i++) {
         snprintf(name, sizeof name, "g%d", i);
         k[i] = rig_consumer(b.c, "s", &(rig_join){.group = name});

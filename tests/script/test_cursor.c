@@ -286,6 +286,10 @@ TEST(what_is_lost_is_said) {
     CHECK_STR(raw_call(&r, "cursor_create", RAW_INC, "h", RAW_GID, "latest", NULL), "LOST log");
     CHECK_STR(raw_cmd(&r, "EXISTS %s", RAW_KEY(&r, 'L')), "0");
     CHECK_STR(raw_cmd(&r, "ZSCORE %s h", RAW_KEY(&r, 'K')), "nil");
+    raw_cmd(&r, "SET %s x", RAW_KEY(&r, 'L')); /* not lost, but something else: an error */
+    CHECK_CONTAINS(read_back(&r), "-WRONGTYPE");
+    CHECK_CONTAINS(acquire(&r, "1"), "-WRONGTYPE");
+    raw_cmd(&r, "DEL %s", RAW_KEY(&r, 'L'));
     raw_cmd(&r, "RENAME aside %s", RAW_KEY(&r, 'L'));
     CHECK_STR(acquire(&r, "1"), "OK 1 0 0 20 ");
     raw_cmd(&r, "FLUSHALL");

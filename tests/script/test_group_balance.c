@@ -171,6 +171,38 @@ TEST(many_join_at_once) {
     group_stop(&g);
 }
 
+/* Two members whose partitions are on their way to each other, or to a third one. */
+static void arrange(const group *g, const char *first, const char *second, const char *third) {
+    raw_cmd(&g->raw, "HSET %s 0 %s 1 %s 2 %s", RAW_KEY(&g->raw, 'p'), first, second, third);
+    raw_cmd(&g->raw, "HSET %s epoch 100", RAW_KEY(&g->raw, 'g'));
+}
+
+TEST(what_is_on_its_way_already_goes_first) {
+    group g;
+    group_start(&g, 3);
+    group_sync(&g, "a", (sync_args){.op = "join"});
+    group_sync(&g, "b", (sync_args){.op = "join"});
+    arrange(&g, "a|1|b", "a|2|a", "a|3|a");
+    group_sync(&g, "c", (sync_args){.op = "join"}); /* a keeps one, and not the one it is to give */
+    CHECK_NE(strcmp(group_part(&g, 0), "a|1|a"), 0);
+    CHECK_STR(group_part(&g, 1), "a|2|a");
+    group_stop(&g);
+}
+
+TEST(what_the_leaver_was_to_give_arrives_where_it_was_to_go) {
+    group g;
+    group_start(&g, 3);
+    group_sync(&g, "a", (sync_args){.op = "join"});
+    group_sync(&g, "b", (sync_args){.op = "join"});
+    group_sync(&g, "c", (sync_args){.op = "join"});
+    arrange(&g, "a|1|a", "a|2|c", "a|3|b");
+    group_sync(&g, "a", (sync_args){.op = "leave"});
+    CHECK_EQ(strncmp(group_part(&g, 1), "c|", 2), 0);
+    CHECK_EQ(strncmp(group_part(&g, 2), "b|", 2), 0);
+    group_check_settled(&g);
+    group_stop(&g);
+}
+
 /* ---- the largest -------------------------------------------------------------------------- */
 
 enum { MANY = 1000, LARGEST = 4096 };

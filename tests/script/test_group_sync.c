@@ -309,6 +309,26 @@ TEST(a_long_silence_expires_only_those_who_stay_away) {
     group_stop(&g);
 }
 
+/* Somebody deleted the leases: whoever beats next brings them back for everyone, so that the dead
+ * among them are found. */
+TEST(leases_that_were_deleted_come_back) {
+    group g;
+    group_start(&g, 2);
+    group_sync(&g, "a", (sync_args){.op = "join"});
+    group_sync(&g, "b", (sync_args){.op = "join"});
+    raw_cmd(&g.raw, "DEL %s", RAW_KEY(&g.raw, 'l'));
+    CHECK_EQ(strncmp(group_sync(&g, "a", BEAT), "OK ", 3), 0);
+    CHECK_STR(raw_cmd(&g.raw, "ZCARD %s", RAW_KEY(&g.raw, 'l')), "2");
+    CHECK_EQ(strncmp(group_sync(&g, "b", BEAT), "OK ", 3), 0);
+    for (int quarter = 0; quarter < 4; quarter++) {
+        group_pass(&g, 2500);
+        group_sync(&g, "a", BEAT);
+    }
+    CHECK_STR(group_sync(&g, "b", BEAT), "UNKNOWN");
+    CHECK_STR(group_part(&g, 1), "a|2|a");
+    group_stop(&g);
+}
+
 /* With real time, once: nobody touches the clock, the server's own TIME does it. */
 TEST(a_real_lease_runs_out) {
     group g;

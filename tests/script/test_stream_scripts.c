@@ -118,6 +118,12 @@ TEST(a_partition_is_created_once) {
 TEST(a_partition_is_never_made_over_a_newer_one_or_something_else) {
     raw r;
     raw_start(&r);
+    for (const char *k = "LCK"; *k; k++) { /* without a state to say whose it is */
+        raw_cmd(&r, "SET %s x", RAW_KEY(&r, *k));
+        CHECK_STR(make_partition(&r, RAW_INC), "FOREIGN");
+        CHECK_STR(raw_cmd(&r, "DBSIZE"), "1");
+        raw_cmd(&r, "DEL %s", RAW_KEY(&r, *k));
+    }
     raw_cmd(&r, "SET %s x", RAW_KEY(&r, 'S'));
     CHECK_STR(make_partition(&r, RAW_INC), "FOREIGN");
     raw_cmd(&r, "DEL %s", RAW_KEY(&r, 'S'));

@@ -158,38 +158,35 @@ static const struct sg_script_text *text_of(const char *script) {
     FAIL("no script \"%s\"", script);
 }
 
-/* The letters of a script's keys, from the line of its header that names them. */
-static size_t keys_of(const char *script, char letters[8]) {
-    static const struct {
-        const char *name;
-        char letter;
-    } names[] = {{"meta", 'm'},   {"groups", 'G'},  {"group", 'g'},
-                 {"leases", 'l'}, {"parts", 'p'},   {"state", 'S'},
-                 {"log", 'L'},    {"cursors", 'C'}, {"committed", 'K'}};
-    const char *at = strstr(text_of(script)->body, "-- KEYS ");
-    char name[16];
-    size_t n = 0;
-    CHECK(at != NULL);
-    for (at += 8; n < 8 && sscanf(at, " %*u %15[a-z]", name) == 1; n++) {
-        letters[n] = 0;
-        for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-            letters[n] = strcmp(names[i].name, name) == 0 ? names[i].letter : letters[n];
+/* The letters of each script's keys, see raw_key. */
+static const struct {
+    const char *script, *keys;
+} KEYS[] = {
+    {"append", "SL"},          {"cursor_acquire", "SLCK"},   {"cursor_commit", "SLCK"},
+    {"cursor_create", "SLCK"}, {"cursor_delete", "SLCK"},    {"cursor_read", "SLCK"},
+    {"group_delete", "Ggl"},   {"group_describe", "mglp"},   {"group_drop", "Gglp"},
+    {"group_open", "mGglp"},   {"group_ready", "g"},         {"group_sync", "mglp"},
+    {"stream_create", "m"},    {"stream_delete", "mG"},      {"stream_drop", "mG"},
+    {"stream_ready", "m"},     {"partition_create", "SLCK"}, {"partition_delete", "SLCK"},
+};
+
+static const char *keys_of(const char *script) {
+    for (size_t i = 0; i < sizeof KEYS / sizeof *KEYS; i++) {
+        if (strcmp(KEYS[i].script, script) == 0) {
+            return KEYS[i].keys;
         }
-        CHECK_NE(letters[n], 0);
-        at = strstr(at, name) + strlen(name);
     }
-    CHECK_GT(n, 0);
-    return n;
+    FAIL("no keys are known of \"%s\"", script);
 }
 
 static redisReply *eval(const raw *r, const char *script, bool whole, size_t n,
                         const char *const args[]) {
     const struct sg_script_text *t = text_of(script);
-    char letters[8];
+    const char *letters = keys_of(script);
     const char *argv[ARGS_MAX];
     char count[24];
     sg_key keys[8];
-    size_t argc = 0, n_keys = keys_of(script, letters);
+    size_t argc = 0, n_keys = strlen(letters);
     CHECK_LE(n_keys + n + 3, ARGS_MAX);
     snprintf(count, sizeof count, "%zu", n_keys);
     argv[argc++] = whole ? "EVAL" : "EVALSHA";

@@ -56,7 +56,7 @@ const char *raw_line(const char *format, ...) __attribute__((format(printf, 1, 2
 /* An integer field of a hash; -1 where it is missing. */
 long long raw_number(const raw *r, char which, const char *field);
 
-/* A script with its keys, as its header lists them, and the arguments given, up to NULL: EVALSHA,
+/* A script with its keys and the arguments given, up to NULL: EVALSHA,
  * loaded where the server does not know it. */
 const char *raw_call(const raw *r, const char *script, ...);
 redisReply *raw_call_argv(const raw *r, const char *script, size_t n, const char *const args[]);

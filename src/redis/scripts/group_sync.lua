@@ -65,6 +65,13 @@ if op ~= 'join' then
     if self.nonce ~= nonce then return {'REPLACED'} end
 end
 
+-- Read before anything is written: an error rolls nothing back.
+local released = {}
+for i = 11, #ARGV do
+    local p, e = string.match(ARGV[i], '^(%d+):(%d+)$')
+    if p and tonumber(p) < partitions then released[#released + 1] = {tonumber(p), tonumber(e)} end
+end
+
 -- What this call changed, written at the end: partitions, and members to tell (a new version each).
 local changed, told = {}, {}
 
@@ -138,7 +145,9 @@ local function rebalance(members)
             give(p, part)
         elseif part.owner ~= before_owner or to ~= before_target then
             changed[p] = part
-            if part.owner ~= '' then told[part.owner] = true end
+            -- Who only hears of another target for what it has to give anyway, hears nothing new.
+            local owner = part.owner
+            if owner ~= '' and (before_target == owner) ~= (to == owner) then told[owner] = true end
         end
     end
     cap = 0
@@ -148,14 +157,13 @@ local function rebalance(members)
     redis.call('HSET', group, 'cap', n2s(cap))
 end
 
-local function hand_back()
-    for i = 11, #ARGV do
-        local p, e = string.match(ARGV[i], '^(%d+):(%d+)$')
-        p = tonumber(p)
-        local part = unpack_part(redis.call('HGET', parts, n2s(p)))
-        if part.owner == me and part.epoch == tonumber(e) then
+-- `anew`: the partitions are shared out anew right after this, and given then.
+local function hand_back(anew)
+    for _, back in ipairs(released) do
+        local p, part = back[1], unpack_part(redis.call('HGET', parts, n2s(back[1])))
+        if part.owner == me and part.epoch == back[2] then
             part.owner, changed[p] = '', part
-            if part.target ~= '' and not (op == 'leave' and part.target == me) then give(p, part) end
+            if part.target ~= '' and not anew then give(p, part) end
         end
     end
 end
@@ -188,8 +196,8 @@ if head[1] and tonumber(head[2]) <= now then
 end
 
 -- 2. The caller.
-if #ARGV > 10 then
-    hand_back()
+if #released > 0 then
+    hand_back(membership or op == 'leave')
     write_parts()
 end
 if op == 'leave' then
