@@ -8,8 +8,8 @@
  * stream's incarnation, of the 20 bytes before it and of all that follow it. A record is, with
  * varints (LEB128):
  *
- *   zigzag(ts - base ts) | key length | key | value length | value | headers | {name length | name
- * | value length | value}*
+ *   zigzag(ts - base ts) | key length | key | value length | value | headers
+ *   | {name length | name | value length | value} for each header
  *
  * Knows no offsets: a batch of n messages stored as entry <era>-<last> holds offsets last-n+1 ..
  * last. */

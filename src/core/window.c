@@ -1,10 +1,10 @@
 /* window.c - two stores, which never overlap:
  *
  *   ring    a slot for each offset from committed to the last one delivered: in flight or
- *           acknowledged. A power of two of slots, none before the first delivery, growing up to
- * the capacity: 4096 idle partitions take next to nothing. ranges  what is settled without having
- * been delivered here: loaded from the last owner's ack map, or skipped. Few and maybe huge, so
- * they are kept as [from, to), sorted.
+ *           acknowledged. A power of two of slots, none before the first delivery, growing up to the
+ *           capacity: 4096 idle partitions take next to nothing.
+ *   ranges  what is settled without having been delivered here: loaded from the last owner's ack
+ *           map, or skipped. Few and maybe huge, so they are kept as [from, to), sorted.
  *
  * Deadlines: mostly each is later than the one before (one ack timeout for all), so those in order
  * wait in a list through the slots, where all is O(1), and only those out of order in a heap.

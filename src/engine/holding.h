@@ -1,12 +1,11 @@
 /* holding.h - a partition in a consumer's hands: what is fetched, delivered, acknowledged, stored.
  * No network and no threads here: the consumer's lock guards it all.
  *
- *   ACQUIRING ──cursor read──> ACTIVE ──revoked──> DRAINING ──nothing in flight, all stored──>
- * handed back, freed └───────────────────────────────────────────────┴──lost──> freed
+ *   ACQUIRING ──cursor read──> ACTIVE ──revoked──> DRAINING ──all stored──> handed back, freed
+ *       └─────────────────────────┴───────────────────┴──lost──> freed
  *
  *   fetched blocks:  [ 12..19 ][ 20..20 ][ 21..40 ][ 41..45 ]
- *                       delivered ────────────^ at          ^ fetch_at: the next offset to ask for
- */
+ *                       delivered ────────────^             ^ fetch_at: the next offset to ask for */
 #ifndef SG_ENGINE_HOLDING_H
 #define SG_ENGINE_HOLDING_H
 #include "base/list.h"

@@ -1,24 +1,27 @@
-/* producer.h - the two halves of a producer: producer.c is what the application calls, append.c
- * what the loop thread does.
+/* producer.h - the two halves of a producer: producer.c is what the application calls, append.c what
+ * the loop thread does. One lane for each partition:
  *
- *   seg_send* ─> lane.open ─full, or nothing under way─> lane.ready ─> lane.flying ─answer─> done
- * ─> callbacks (one lane for each partition)           ^             │        (poll, flush, close)
- *                                                            └── refused for now, or connection
- * lost
+ *   seg_send*                                                             poll, flush, close
+ *      │                                                                          ^
+ *      v       full, or                                                           │
+ *     open ── nothing flies ──> ready ── at most 5 ──> flying ──── outcome ────> done
+ *                                 ^                      │
+ *                                 └─ refused for now, or connection lost
  *
- * A lane keeps its batches in order. At most SG_FLIGHTS are under way at once; where the first of
- * them does not make it, the server refuses those behind it as a gap, and all go back to `ready` in
- * order.
+ * A lane keeps its batches in order. Where the first of those under way does not make it, the server
+ * refuses those behind it as a gap, and all go back to `ready` in order.
  *
- * Sequences. Each batch takes the lane's next sequence numbers when it is first sent, and keeps
- * them over retries, so that the server stores it once. When a batch is given up after it was sent,
- * its numbers may or may not be used up: the lane begins a new generation at sequence 1, which the
- * server prefers to the old one. A copy of the old batch that some dead connection still holds is
- * then refused:
+ * Sequences. Each batch takes the lane's next sequence numbers when it is first sent, and keeps them
+ * over retries, so that the server stores it once. When a batch is given up after it was sent, its
+ * numbers may or may not be used up: the lane begins a new generation at sequence 1, and the server
+ * refuses every older one from then on. A copy of the old batch that some dead connection still holds
+ * can then do no harm:
  *
- *   producer: A(gen 1, seq 1) ──lost──x        B(gen 2, seq 1) ──────> stored
- *   network:        └──────── held by a paused server ───────────────> A: refused, generation 1 is
- * over */
+ *   producer  A(gen 1, seq 1) ──lost──x      B(gen 2, seq 1) ──> stored
+ *   network          └──────── held by a paused server ────────────────> A refused
+ *
+ * For the same reason a batch of which an answer was lost is never sent under another generation: it
+ * may be stored already, and would be stored twice. It is given up, as unknown. */
 #ifndef SG_ENGINE_PRODUCER_H
 #define SG_ENGINE_PRODUCER_H
 #include "core/backoff.h"

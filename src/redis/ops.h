@@ -5,8 +5,8 @@
  *
  * Each answer starts with how it ended:
  *   status SEG_OK            the fields are set
- *   lost                     the connection ended before the answer: it may or may not have
- * happened otherwise                refused, and not done; err says why */
+ *   lost                     the connection ended before the answer: it may or may not have happened
+ *   otherwise                refused, and not done; err says why */
 #ifndef SG_REDIS_OPS_H
 #define SG_REDIS_OPS_H
 #include "core/names.h"

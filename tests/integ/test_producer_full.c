@@ -296,8 +296,7 @@ TEST(times_out_while_the_server_is_stopped) {
     CHECK_GT(ledger_count(l, SEG_EUNKNOWN), 0);
     CHECK_GT(ledger_count(l, SEG_ETIMEDOUT), 0);
     CHECK_EQ(ledger_count(l, SEG_EUNKNOWN) + ledger_count(l, SEG_ETIMEDOUT), 200);
-    /* Also where all that is under way was given up: nobody else's deadline wakes the producer.
-     * Open bug: it is not woken, and this waits for the command timeout. */
+    /* Also where all that is under way was given up: nobody else's deadline wakes the producer. */
     start = test_now_ms();
     seg_status s = ledger_send(l, r.producer, 0, 20, &err);
     CHECK(s == SEG_EUNKNOWN || s == SEG_ETIMEDOUT);
