@@ -1,5 +1,5 @@
 /* consumer.h - the parts of a consumer: consumer.c opens, closes and takes acknowledgements; poll.c
- * delivers; coordinate.c (group, cursors, commits) and fetch.c (messages) run on the loop thread.
+ * delivers; coordinate.c (group), cursor.c (cursors, commits) and fetch.c (messages) run on the loop thread.
  *
  *   loop thread                                                application
  *   group_sync ─> grants ─> acquire ─> holding ─┐
@@ -124,6 +124,13 @@ void sg_consumer_tell_rest(seg_consumer *c);
 void sg_consumer_fail(seg_consumer *c, const seg_error *err);
 /* A part of the stream is missing: find out what happened. */
 void sg_consumer_verdict(seg_consumer *c);
+/* A refusal: true where it may pass by itself, and the caller tries again; otherwise the consumer is over. */
+bool sg_consumer_may_pass(seg_consumer *c, const seg_error *err);
+/* Send it: h->busy where that worked. */
+void sg_consumer_acquire(seg_consumer *c, sg_holding *h); /* begin as the owner */
+void sg_consumer_verify(seg_consumer *c,
+                        sg_holding *h); /* is the server's state still what we know? */
+void sg_consumer_store(seg_consumer *c, sg_holding *h); /* commit what is acknowledged */
 int64_t sg_coordinate(seg_consumer *c, int64_t now);
 int64_t sg_fetch_run(seg_consumer *c, int64_t now);
 void sg_consumer_free(seg_consumer *c);

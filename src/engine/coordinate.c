@@ -1,4 +1,4 @@
-/* A consumer's loop side: its membership, its cursors, its commits. */
+/* A consumer's loop side: its membership, and what is to do for its partitions. */
 #include <string.h>
 
 #include "base/alloc.h"
@@ -10,62 +10,6 @@
 /* A question that could not be asked is tried again after so long; a connection that comes up asks
  * at once. */
 #define SYNC_RETRY_MS 100
-
-sg_errand *sg_errand_new(seg_consumer *c, uint32_t partition, uint64_t epoch, uint64_t number) {
-    sg_errand *e = sg_alloc(sizeof *e);
-    if (e != NULL)
-        *e = (sg_errand){c, partition, epoch, number};
-    return e;
-}
-
-bool sg_consumer_enter(seg_consumer *c) {
-    c->pending--;
-    if (c->gone) {
-        if (c->pending == 0)
-            sg_consumer_free(c);
-        return false;
-    }
-    sg_mutex_lock(&c->lock);
-    return true;
-}
-
-void sg_consumer_leave(seg_consumer *c) {
-    sg_mutex_unlock(&c->lock);
-    sg_loop_wake(&c->actor);
-}
-
-/* ---- what became of the stream ------------------------------------------------------------ */
-
-static void on_verdict(void *arg, const sg_result *r) {
-    seg_consumer *c = arg;
-    sg_stream_answer a;
-    seg_error err;
-    sg_stream_get_read(r, &c->stream, &a);
-    if (!sg_consumer_enter(c))
-        return;
-    c->asking = false;
-    if (!a.lost && !seg_status_retriable(a.status)) {
-        sg_stream_verdict(&a, &c->stream, &err);
-        sg_consumer_fail(c, &err);
-    }
-    sg_consumer_leave(c);
-}
-
-void sg_consumer_verdict(seg_consumer *c) {
-    if (c->asking || c->fault.status != SEG_OK)
-        return;
-    c->asking = sg_stream_get_send(c->client->commands, &c->stream, on_verdict, c);
-    if (c->asking)
-        c->pending++;
-}
-
-/* A refusal: true where it may pass by itself, and the caller tries again. */
-static bool may_pass(seg_consumer *c, const seg_error *err) {
-    if (err->status == SEG_ECONN || err->status == SEG_EOOM || err->status == SEG_ENOMEM)
-        return true;
-    sg_consumer_fail(c, err);
-    return false;
-}
 
 /* ---- sync --------------------------------------------------------------------------------- */
 
@@ -171,7 +115,7 @@ static void read_sync(seg_consumer *c, const sg_result *r, int64_t now) {
     } else if (r->status != SEG_OK) {
         sg_fail(&err, r->status, "the server refused: %s", r->text);
         sg_member_unanswered(c->member, now, sg_backoff_next(&c->sync_backoff, &c->client->rng));
-        may_pass(c, &err);
+        sg_consumer_may_pass(c, &err);
         return;
     } else if (sg_reply_is(word, "OK")) {
         read_ok(c, r->reply, now);
@@ -250,164 +194,7 @@ static void ask(seg_consumer *c, int64_t now) {
     sg_free(back);
 }
 
-/* ---- acquire ------------------------------------------------------------------------------ */
-
-static void begin_holding(seg_consumer *c, sg_holding *h, const sg_cursor_answer *a) {
-    seg_error err;
-    bool damaged;
-    if (a->committed > a->next) {
-        sg_fail(&err, SEG_ELOST,
-                "the server lost messages of partition %u: its log ends before offset %llu, "
-                "group \"%s\" has acknowledged up to %llu",
-                h->partition, (unsigned long long)a->next, c->group.name,
-                (unsigned long long)a->committed);
-        sg_consumer_fail(c, &err);
-        return;
-    }
-    if (!sg_holding_begin(h, a->era, a->committed, a->first, a->acks, c->max_in_flight, &damaged)) {
-        if (damaged) {
-            sg_fail(&err, SEG_EPROTO,
-                    "the cursor of partition %u is damaged: its ack map cannot be read",
-                    h->partition);
-            sg_consumer_fail(c, &err);
-        }
-        sg_window_free(h->window);
-        h->window = NULL;
-        h->not_before = sg_clock_ms() + SYNC_RETRY_MS;
-        return;
-    }
-    if (a->first > a->committed)
-        sg_consumer_overtaken(c, h, a->committed, a->first - a->committed);
-    sg_consumer_notice(c, h->partition);
-}
-
-/* The errand's holding, no more busy; NULL where it is gone. Frees the errand. */
-static sg_holding *home(sg_errand *e) {
-    sg_holding *h = sg_consumer_holding(e->consumer, e->partition, e->epoch);
-    if (h != NULL) {
-        h->busy = false;
-        sg_consumer_todo(e->consumer, h);
-    }
-    return h;
-}
-
-static void retry_later(seg_consumer *c, sg_holding *h, bool lost) {
-    if (!lost)
-        h->not_before = sg_clock_ms() + sg_backoff_next(&h->backoff, &c->client->rng);
-}
-
-static void on_acquired(void *arg, const sg_result *r) {
-    sg_errand e = *(sg_errand *)arg;
-    seg_consumer *c = e.consumer;
-    sg_cursor_answer a;
-    sg_free(arg);
-    sg_cursor_read_answer(r, &a);
-    if (!sg_consumer_enter(c))
-        return;
-    sg_holding *h = home(&e);
-    if (h != NULL && a.lost) {
-        retry_later(c, h, true);
-    } else if (h != NULL) {
-        switch (a.kind) {
-        case SG_CURSOR_OK:
-            if (h->state == SG_ACQUIRING)
-                begin_holding(c, h, &a);
-            break;
-        case SG_CURSOR_FENCED:
-            sg_member_stale(c->member, e.partition, e.epoch, a.number);
-            sg_consumer_drop(c, h, false);
-            break;
-        case SG_CURSOR_LOST:
-            retry_later(c, h, false);
-            sg_consumer_verdict(c);
-            break;
-        default:
-            if (may_pass(c, &a.err))
-                retry_later(c, h, false);
-        }
-    }
-    sg_consumer_leave(c);
-}
-
-static void acquire(seg_consumer *c, sg_holding *h) {
-    sg_errand *e = sg_errand_new(c, h->partition, h->epoch, 0);
-    if (e == NULL || !sg_cursor_acquire_send(c->client->commands, &c->stream, &c->group,
-                                             h->partition, h->epoch, c->nonce, on_acquired, e)) {
-        sg_free(e);
-        return;
-    }
-    c->pending++;
-    h->busy = true;
-}
-
-/* Another owner has begun. */
-static void lost_ownership(seg_consumer *c, sg_holding *h) {
-    c->stats.fenced++;
-    sg_member_released(c->member, h->partition, h->epoch);
-    sg_consumer_drop(c, h, true);
-}
-
-/* ---- verify ------------------------------------------------------------------------------ */
-
-/* A new connection may lead to another server, or to the same one with older data (a failover, a
- * restart from a snapshot). Before anything more is delivered of a partition, its log and cursor
- * there are compared with what we know: what we read and what was stored must still be so. */
-static void compare(seg_consumer *c, sg_holding *h, const sg_cursor_answer *a) {
-    seg_error err;
-    if (a->next < h->fetch_at)
-        sg_fail(&err, SEG_ELOST,
-                "the server lost messages of partition %u: its log ends before offset %llu, and "
-                "messages up to %llu were read",
-                h->partition, (unsigned long long)a->next, (unsigned long long)h->fetch_at);
-    else if (a->committed < h->stored_offset || a->epoch < h->epoch)
-        sg_fail(&err, SEG_ELOST,
-                "the server lost acknowledgements of partition %u: it has offset %llu of epoch "
-                "%llu, and %llu of epoch %llu was stored",
-                h->partition, (unsigned long long)a->committed, (unsigned long long)a->epoch,
-                (unsigned long long)h->stored_offset, (unsigned long long)h->epoch);
-    else if (a->epoch > h->epoch) {
-        lost_ownership(c, h);
-        return;
-    } else {
-        h->verified = true;
-        return;
-    }
-    sg_consumer_fail(c, &err);
-}
-
-static void on_verified(void *arg, const sg_result *r) {
-    sg_errand e = *(sg_errand *)arg;
-    seg_consumer *c = e.consumer;
-    sg_cursor_answer a;
-    sg_free(arg);
-    sg_cursor_read_answer(r, &a);
-    if (!sg_consumer_enter(c))
-        return;
-    sg_holding *h = home(&e);
-    if (h != NULL && !a.lost && e.number == c->life) {
-        if (a.kind == SG_CURSOR_OK) {
-            compare(c, h, &a);
-        } else if (a.kind == SG_CURSOR_LOST) {
-            retry_later(c, h, false);
-            sg_consumer_verdict(c);
-        } else if (may_pass(c, &a.err)) {
-            retry_later(c, h, false);
-        }
-    }
-    sg_cond_broadcast(&c->changed);
-    sg_consumer_leave(c);
-}
-
-static void verify(seg_consumer *c, sg_holding *h) {
-    sg_errand *e = sg_errand_new(c, h->partition, h->epoch, c->life);
-    if (e == NULL || !sg_cursor_read_send(c->client->commands, &c->stream, c->group.name,
-                                          h->partition, on_verified, e)) {
-        sg_free(e);
-        return;
-    }
-    c->pending++;
-    h->busy = true;
-}
+/* ---- one round ---------------------------------------------------------------------------- */
 
 /* Since the last look a connection has come up: everything is asked anew. */
 static void begin_life(seg_consumer *c) {
@@ -420,76 +207,6 @@ static void begin_life(seg_consumer *c) {
         sg_consumer_todo(c, c->owned[i]);
     }
 }
-
-/* ---- commit ------------------------------------------------------------------------------- */
-
-static void on_committed(void *arg, const sg_result *r) {
-    sg_errand e = *(sg_errand *)arg;
-    seg_consumer *c = e.consumer;
-    sg_cursor_answer a;
-    seg_error err;
-    sg_free(arg);
-    sg_cursor_read_answer(r, &a);
-    if (!sg_consumer_enter(c))
-        return;
-    sg_holding *h = home(&e);
-    if (h != NULL && a.lost) {
-        retry_later(c, h, true);
-    } else if (h != NULL) {
-        switch (a.kind) {
-        case SG_CURSOR_OK:
-            h->stored_version = h->sending_version;
-            h->stored_offset = h->sending_offset;
-            h->stored_ack = h->sending_ack;
-            sg_backoff_reset(&h->backoff);
-            break;
-        case SG_CURSOR_OLD: /* the cursor is past what we hold: whoever did that, we are not its
-                               owner */
-        case SG_CURSOR_FENCED:
-            lost_ownership(c, h);
-            break;
-        case SG_CURSOR_AHEAD:
-            sg_fail(&err, SEG_ELOST,
-                    "the server lost messages of partition %u: its log ends before offset "
-                    "%llu, which group \"%s\" has read past",
-                    e.partition, (unsigned long long)a.number, c->group.name);
-            sg_consumer_fail(c, &err);
-            break;
-        case SG_CURSOR_LOST:
-            retry_later(c, h, false);
-            sg_consumer_verdict(c);
-            break;
-        case SG_CURSOR_REFUSED:
-            if (may_pass(c, &a.err))
-                retry_later(c, h, false);
-            break;
-        }
-    }
-    sg_cond_broadcast(&c->changed);
-    sg_consumer_leave(c);
-}
-
-static void commit(seg_consumer *c, sg_holding *h) {
-    sg_buf map;
-    sg_errand *e = sg_errand_new(c, h->partition, h->epoch, 0);
-    sg_buf_init(&map, SIZE_MAX);
-    h->sending_version = sg_window_version(h->window);
-    h->sending_ack = h->last_ack;
-    h->sending_offset = sg_window_committed(h->window);
-    if (e != NULL && sg_window_map(h->window, &map) &&
-        sg_cursor_commit_send(c->client->commands, &c->stream, &c->group, h->partition, h->epoch,
-                              h->commit_seq + 1, sg_window_committed(h->window),
-                              (seg_bytes){map.data, map.len}, on_committed, e)) {
-        c->pending++;
-        h->commit_seq++;
-        h->busy = true;
-        e = NULL;
-    }
-    sg_free(e);
-    sg_buf_fini(&map);
-}
-
-/* ---- one round ---------------------------------------------------------------------------- */
 
 /* Drained, or out of time: hand it back with the next sync. */
 static void give_back(seg_consumer *c, sg_holding *h) {
@@ -506,15 +223,15 @@ static int64_t serve(seg_consumer *c, sg_holding *h, int64_t now) {
     if (!sg_conn_up(c->client->commands))
         return INT64_MAX;
     if (h->state == SG_ACQUIRING) {
-        acquire(c, h);
+        sg_consumer_acquire(c, h);
         return h->busy ? INT64_MAX : now + SYNC_RETRY_MS;
     }
     if (h->window != NULL && !h->verified) {
-        verify(c, h);
+        sg_consumer_verify(c, h);
         return h->busy ? INT64_MAX : now + SYNC_RETRY_MS;
     }
     if (sg_holding_dirty(h)) {
-        commit(c, h);
+        sg_consumer_store(c, h);
         return h->busy ? INT64_MAX : now + SYNC_RETRY_MS;
     }
     if (h->state == SG_DRAINING) {

@@ -90,21 +90,6 @@ static bool make_room(job *j) {
     return true;
 }
 
-static void on_stream(void *arg, const sg_result *r) {
-    job *j = arg;
-    sg_stream_answer a;
-    sg_stream_get_read(r, &j->stream, &a);
-    if (sg_task_answer(&j->task, a.lost)) {
-        sg_task_fault(&j->task, a.status, &a.err);
-        if (a.status == SEG_OK) {
-            j->stream = a.stream;
-            if (!make_room(j))
-                sg_task_fault(&j->task, sg_fail_nomem(&a.err), &a.err);
-        }
-    }
-    sg_task_answered(&j->task);
-}
-
 static void stream_partition(job *j, uint32_t p, const sg_cursor_answer *a) {
     seg_stream_partition *part = &j->info->parts[p];
     part->era = a->era;
@@ -240,9 +225,13 @@ static void step(sg_task *t) {
     sg_conn *c = t->client->commands;
     switch (t->stage++) {
     case 0:
-        sg_task_sent(t, sg_stream_get_send(c, &j->stream, on_stream, j));
+        sg_task_find(t, &j->stream);
         break;
     case 1:
+        if (!make_room(j)) {
+            t->status = sg_fail_nomem(&t->err);
+            break; /* the next round ends it */
+        }
         if (j->group != NULL)
             sg_task_sent(t, sg_group_describe_send(c, &j->stream, j->group, on_group, j));
         break;

@@ -91,18 +91,6 @@ seg_status sg_group_find(seg_client *c, const sg_stream *s, sg_group *g, seg_sta
 
 /* ---- delete ------------------------------------------------------------------------------- */
 
-static void on_found(void *arg, const sg_result *r) {
-    job *j = arg;
-    sg_stream_answer a;
-    sg_stream_get_read(r, &j->stream, &a);
-    if (sg_task_answer(&j->task, a.lost)) {
-        sg_task_fault(&j->task, a.status, &a.err);
-        if (a.status == SEG_OK)
-            j->stream = a.stream;
-    }
-    sg_task_answered(&j->task);
-}
-
 static void on_deleting(void *arg, const sg_result *r) {
     job *j = arg;
     sg_plain_answer a;
@@ -131,7 +119,7 @@ static void delete_step(sg_task *t) {
     sg_conn *c = t->client->commands;
     switch (t->stage++) {
     case 0:
-        sg_task_sent(t, sg_stream_get_send(c, &j->stream, on_found, j));
+        sg_task_find(t, &j->stream);
         break;
     case 1:
         sg_task_sent(t, sg_group_delete_send(c, &j->stream, j->group.name, on_deleting, j));

@@ -131,18 +131,6 @@ seg_status seg_stream_create(seg_client *c, const char *stream, const seg_stream
 
 /* ---- find --------------------------------------------------------------------------------- */
 
-static void on_found(void *arg, const sg_result *r) {
-    job *j = arg;
-    sg_stream_answer a;
-    sg_stream_get_read(r, &j->stream, &a);
-    if (sg_task_answer(&j->task, a.lost)) {
-        sg_task_fault(&j->task, a.status, &a.err);
-        if (a.status == SEG_OK)
-            j->stream = a.stream;
-    }
-    sg_task_answered(&j->task);
-}
-
 static void on_probed(void *arg, const sg_result *r) {
     job *j = arg;
     sg_append_answer a;
@@ -157,7 +145,7 @@ static void find_step(sg_task *t) {
     sg_append probe = {.stream = &j->stream, .producer = "probe", .era = 1};
     switch (t->stage++) {
     case 0:
-        sg_task_sent(t, sg_stream_get_send(t->client->commands, &j->stream, on_found, j));
+        sg_task_find(t, &j->stream);
         break;
     case 1:
         if (j->probe)
@@ -224,7 +212,7 @@ static void list_groups_step(sg_task *t) {
     job *j = job_of(t);
     switch (t->stage++) {
     case 0:
-        sg_task_sent(t, sg_stream_get_send(t->client->commands, &j->stream, on_found, j));
+        sg_task_find(t, &j->stream);
         break;
     case 1:
         sg_task_sent(t, sg_groups_list_send(t->client->commands, &j->stream, on_listed, j));

@@ -140,6 +140,23 @@ void sg_task_answered(sg_task *t) {
         sg_loop_wake(&t->actor);
 }
 
+static void on_found(void *arg, const sg_result *r) {
+    sg_task *t = arg;
+    sg_stream_answer a;
+    sg_stream_get_read(r, t->finding, &a);
+    if (sg_task_answer(t, a.lost)) {
+        sg_task_fault(t, a.status, &a.err);
+        if (a.status == SEG_OK)
+            *t->finding = a.stream;
+    }
+    sg_task_answered(t);
+}
+
+void sg_task_find(sg_task *t, sg_stream *s) {
+    t->finding = s;
+    sg_task_sent(t, sg_stream_get_send(t->client->commands, s, on_found, t));
+}
+
 void sg_task_plain(void *arg, const sg_result *r) {
     sg_task *t = arg;
     sg_plain_answer a;

@@ -23,6 +23,7 @@ struct sg_task {
     seg_error err;
     int64_t deadline;
 
+    sg_stream *finding; /* of sg_task_find */
     size_t pending;
     bool restart, finished, abandoned;
     bool changes;  /* set by its owner: its requests change something */
@@ -54,6 +55,9 @@ void sg_task_answered(sg_task *t);
 /* Keep the stage's first fault. SEG_OK is none. */
 void sg_task_fault(sg_task *t, seg_status status, const seg_error *err);
 void sg_task_finish(sg_task *t);
+
+/* A request for the settings of *s (its ns and name are set), which are filled in. One at a time. */
+void sg_task_find(sg_task *t, sg_stream *s);
 
 /* A result function for requests that answer OK or a refusal (sg_plain_read): arg is the task. */
 void sg_task_plain(void *arg, const sg_result *r);

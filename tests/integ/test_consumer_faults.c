@@ -160,7 +160,7 @@ static size_t committed(storm *st) {
 /* Again and again until the sender is through; each time a few more have come through, so that a
  * fault can slow the flow but not stop it. */
 static void disturb(storm *st, const char *command) {
-    for (unsigned n = 0; !atomic_load(&st->sent); n++) {
+    while (!atomic_load(&st->sent)) {
         server_do(st->b.s, command);
         size_t now = committed(st);
         WAIT_FOR(RIG_MS, committed(st) > now + 5 || atomic_load(&st->sent));

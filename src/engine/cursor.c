@@ -1,0 +1,280 @@
+/* A consumer's loop side: the cursors of its partitions: begun, compared, committed. */
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "core/error.h"
+#include "engine/admin.h"
+#include "engine/consumer.h"
+
+#define RETRY_MS 100
+
+sg_errand *sg_errand_new(seg_consumer *c, uint32_t partition, uint64_t epoch, uint64_t number) {
+    sg_errand *e = sg_alloc(sizeof *e);
+    if (e != NULL)
+        *e = (sg_errand){c, partition, epoch, number};
+    return e;
+}
+
+bool sg_consumer_enter(seg_consumer *c) {
+    c->pending--;
+    if (c->gone) {
+        if (c->pending == 0)
+            sg_consumer_free(c);
+        return false;
+    }
+    sg_mutex_lock(&c->lock);
+    return true;
+}
+
+void sg_consumer_leave(seg_consumer *c) {
+    sg_mutex_unlock(&c->lock);
+    sg_loop_wake(&c->actor);
+}
+
+/* ---- what became of the stream ------------------------------------------------------------ */
+
+static void on_verdict(void *arg, const sg_result *r) {
+    seg_consumer *c = arg;
+    sg_stream_answer a;
+    seg_error err;
+    sg_stream_get_read(r, &c->stream, &a);
+    if (!sg_consumer_enter(c))
+        return;
+    c->asking = false;
+    if (!a.lost && !seg_status_retriable(a.status)) {
+        sg_stream_verdict(&a, &c->stream, &err);
+        sg_consumer_fail(c, &err);
+    }
+    sg_consumer_leave(c);
+}
+
+void sg_consumer_verdict(seg_consumer *c) {
+    if (c->asking || c->fault.status != SEG_OK)
+        return;
+    c->asking = sg_stream_get_send(c->client->commands, &c->stream, on_verdict, c);
+    if (c->asking)
+        c->pending++;
+}
+
+/* A refusal: true where it may pass by itself, and the caller tries again. */
+bool sg_consumer_may_pass(seg_consumer *c, const seg_error *err) {
+    if (err->status == SEG_ECONN || err->status == SEG_EOOM || err->status == SEG_ENOMEM)
+        return true;
+    sg_consumer_fail(c, err);
+    return false;
+}
+
+/* An errand that has come back. */
+typedef struct visit {
+    sg_errand errand;
+    sg_cursor_answer answer;
+    sg_holding *holding; /* no more busy; NULL where it is gone, or the connection was lost */
+} visit;
+
+/* First in a result function: takes the lock; frees the errand. False where the consumer is gone. A holding
+ * whose answer was lost is simply served again. */
+static bool arrive(visit *v, void *arg, const sg_result *r) {
+    v->errand = *(sg_errand *)arg;
+    sg_free(arg);
+    sg_cursor_read_answer(r, &v->answer);
+    if (!sg_consumer_enter(v->errand.consumer))
+        return false;
+    v->holding = sg_consumer_holding(v->errand.consumer, v->errand.partition, v->errand.epoch);
+    if (v->holding != NULL) {
+        v->holding->busy = false;
+        sg_consumer_todo(v->errand.consumer, v->holding);
+    }
+    if (v->answer.lost)
+        v->holding = NULL;
+    return true;
+}
+
+/* Neither done nor an answer of its own: a part of the stream is missing, or the server refused. */
+static void not_done(seg_consumer *c, sg_holding *h, const sg_cursor_answer *a) {
+    if (a->kind == SG_CURSOR_LOST)
+        sg_consumer_verdict(c);
+    else if (!sg_consumer_may_pass(c, &a->err))
+        return;
+    h->not_before = sg_clock_ms() + sg_backoff_next(&h->backoff, &c->client->rng);
+}
+
+/* ---- acquire ------------------------------------------------------------------------------ */
+
+static void begin_holding(seg_consumer *c, sg_holding *h, const sg_cursor_answer *a) {
+    seg_error err;
+    bool damaged;
+    if (a->committed > a->next) {
+        sg_fail(&err, SEG_ELOST,
+                "the server lost messages of partition %u: its log ends before offset %llu, "
+                "group \"%s\" has acknowledged up to %llu",
+                h->partition, (unsigned long long)a->next, c->group.name,
+                (unsigned long long)a->committed);
+        sg_consumer_fail(c, &err);
+        return;
+    }
+    if (!sg_holding_begin(h, a->era, a->committed, a->first, a->acks, c->max_in_flight, &damaged)) {
+        if (damaged) {
+            sg_fail(&err, SEG_EPROTO,
+                    "the cursor of partition %u is damaged: its ack map cannot be read",
+                    h->partition);
+            sg_consumer_fail(c, &err);
+        }
+        sg_window_free(h->window);
+        h->window = NULL;
+        h->not_before = sg_clock_ms() + RETRY_MS;
+        return;
+    }
+    if (a->first > a->committed)
+        sg_consumer_overtaken(c, h, a->committed, a->first - a->committed);
+    sg_consumer_notice(c, h->partition);
+}
+
+static void on_acquired(void *arg, const sg_result *r) {
+    visit v;
+    if (!arrive(&v, arg, r))
+        return;
+    seg_consumer *c = v.errand.consumer;
+    if (v.holding == NULL) {
+        /* gone meanwhile */
+    } else if (v.answer.kind == SG_CURSOR_OK) {
+        if (v.holding->state == SG_ACQUIRING)
+            begin_holding(c, v.holding, &v.answer);
+    } else if (v.answer.kind == SG_CURSOR_FENCED) {
+        sg_member_stale(c->member, v.errand.partition, v.errand.epoch, v.answer.number);
+        sg_consumer_drop(c, v.holding, false);
+    } else {
+        not_done(c, v.holding, &v.answer);
+    }
+    sg_consumer_leave(c);
+}
+
+void sg_consumer_acquire(seg_consumer *c, sg_holding *h) {
+    sg_errand *e = sg_errand_new(c, h->partition, h->epoch, 0);
+    if (e == NULL || !sg_cursor_acquire_send(c->client->commands, &c->stream, &c->group,
+                                             h->partition, h->epoch, c->nonce, on_acquired, e)) {
+        sg_free(e);
+        return;
+    }
+    c->pending++;
+    h->busy = true;
+}
+
+/* Another owner has begun. */
+static void lost_ownership(seg_consumer *c, sg_holding *h) {
+    c->stats.fenced++;
+    sg_member_released(c->member, h->partition, h->epoch);
+    sg_consumer_drop(c, h, true);
+}
+
+/* ---- verify ------------------------------------------------------------------------------ */
+
+/* A new connection may lead to another server, or to the same one with older data (a failover, a
+ * restart from a snapshot). Before anything more is delivered of a partition, its log and cursor
+ * there are compared with what we know: what we read and what was stored must still be so. */
+static void compare(seg_consumer *c, sg_holding *h, const sg_cursor_answer *a) {
+    seg_error err;
+    if (a->next < h->fetch_at)
+        sg_fail(&err, SEG_ELOST,
+                "the server lost messages of partition %u: its log ends before offset %llu, and "
+                "messages up to %llu were read",
+                h->partition, (unsigned long long)a->next, (unsigned long long)h->fetch_at);
+    else if (a->committed < h->stored_offset || a->epoch < h->epoch)
+        sg_fail(&err, SEG_ELOST,
+                "the server lost acknowledgements of partition %u: it has offset %llu of epoch "
+                "%llu, and %llu of epoch %llu was stored",
+                h->partition, (unsigned long long)a->committed, (unsigned long long)a->epoch,
+                (unsigned long long)h->stored_offset, (unsigned long long)h->epoch);
+    else if (a->epoch > h->epoch) {
+        lost_ownership(c, h);
+        return;
+    } else {
+        h->verified = true;
+        return;
+    }
+    sg_consumer_fail(c, &err);
+}
+
+static void on_verified(void *arg, const sg_result *r) {
+    visit v;
+    if (!arrive(&v, arg, r))
+        return;
+    seg_consumer *c = v.errand.consumer;
+    /* An answer of an earlier connection proves nothing of this one. */
+    if (v.holding != NULL && v.errand.number == c->life) {
+        if (v.answer.kind == SG_CURSOR_OK)
+            compare(c, v.holding, &v.answer);
+        else
+            not_done(c, v.holding, &v.answer);
+    }
+    sg_cond_broadcast(&c->changed);
+    sg_consumer_leave(c);
+}
+
+void sg_consumer_verify(seg_consumer *c, sg_holding *h) {
+    sg_errand *e = sg_errand_new(c, h->partition, h->epoch, c->life);
+    if (e == NULL || !sg_cursor_read_send(c->client->commands, &c->stream, c->group.name,
+                                          h->partition, on_verified, e)) {
+        sg_free(e);
+        return;
+    }
+    c->pending++;
+    h->busy = true;
+}
+
+/* ---- commit ------------------------------------------------------------------------------- */
+
+static void ahead(seg_consumer *c, const visit *v) {
+    seg_error err;
+    sg_fail(
+        &err, SEG_ELOST,
+        "the server lost messages of partition %u: its log ends before offset %llu, which group "
+        "\"%s\" has read past",
+        v->errand.partition, (unsigned long long)v->answer.number, c->group.name);
+    sg_consumer_fail(c, &err);
+}
+
+static void on_committed(void *arg, const sg_result *r) {
+    visit v;
+    if (!arrive(&v, arg, r))
+        return;
+    seg_consumer *c = v.errand.consumer;
+    sg_holding *h = v.holding;
+    if (h == NULL) {
+        /* gone meanwhile */
+    } else if (v.answer.kind == SG_CURSOR_OK) {
+        h->stored_version = h->sending_version;
+        h->stored_offset = h->sending_offset;
+        h->stored_ack = h->sending_ack;
+        sg_backoff_reset(&h->backoff);
+    } else if (v.answer.kind == SG_CURSOR_FENCED || v.answer.kind == SG_CURSOR_OLD) {
+        /* OLD: the cursor is past what we hold. Whoever did that, we are not its owner. */
+        lost_ownership(c, h);
+    } else if (v.answer.kind == SG_CURSOR_AHEAD) {
+        ahead(c, &v);
+    } else {
+        not_done(c, h, &v.answer);
+    }
+    sg_cond_broadcast(&c->changed);
+    sg_consumer_leave(c);
+}
+
+void sg_consumer_store(seg_consumer *c, sg_holding *h) {
+    sg_buf map;
+    sg_errand *e = sg_errand_new(c, h->partition, h->epoch, 0);
+    sg_buf_init(&map, SIZE_MAX);
+    h->sending_version = sg_window_version(h->window);
+    h->sending_ack = h->last_ack;
+    h->sending_offset = sg_window_committed(h->window);
+    if (e != NULL && sg_window_map(h->window, &map) &&
+        sg_cursor_commit_send(c->client->commands, &c->stream, &c->group, h->partition, h->epoch,
+                              h->commit_seq + 1, sg_window_committed(h->window),
+                              (seg_bytes){map.data, map.len}, on_committed, e)) {
+        c->pending++;
+        h->commit_seq++;
+        h->busy = true;
+        e = NULL;
+    }
+    sg_free(e);
+    sg_buf_fini(&map);
+}
