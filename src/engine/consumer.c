@@ -58,10 +58,9 @@ void sg_consumer_buffered(seg_consumer *c, sg_holding *h, size_t before) {
 
 void sg_consumer_drop(seg_consumer *c, sg_holding *h, bool lost) {
     sg_notice *n = &c->notices[h->partition];
-    if (lost) {
-        c->acks_lost = c->acks_lost || h->last_ack > h->stored_ack;
+    c->acks_lost = c->acks_lost || h->last_ack > h->stored_ack;
+    if (lost)
         n->lost = n->lost || n->epoch == h->epoch;
-    }
     c->buffered -= h->buffered;
     c->owned[h->index] = c->owned[--c->n_owned];
     c->owned[h->index]->index = h->index;
@@ -177,16 +176,17 @@ seg_status seg_consumer_commit(seg_consumer *c, int64_t wait, seg_error *err) {
             break;
         sg_cond_wait(&c->changed, &c->lock, left);
     }
-    if (c->acks_lost) {
-        c->acks_lost = false;
-        s = sg_fail(err, SEG_EFENCED,
-                    "a partition was lost before all acknowledgements were stored: those "
-                    "messages are delivered again by its next owner");
-    } else if (!stored(c, clock)) {
-        s = c->fault.status != SEG_OK
-                ? sg_fail(err, c->fault.status, "%s", c->fault.text)
-                : sg_fail(err, SEG_ETIMEDOUT, "not all acknowledgements are stored yet");
-    }
+    bool all = !c->acks_lost && stored(c, clock);
+    if (!all && c->fault.status != SEG_OK)
+        s = sg_fail(err, c->fault.status, "%s", c->fault.text);
+    else if (c->acks_lost)
+        s = sg_fail(
+            err, SEG_EFENCED,
+            "a partition was lost before all acknowledgements were stored: those messages are "
+            "delivered again by its next owner");
+    else if (!all)
+        s = sg_fail(err, SEG_ETIMEDOUT, "not all acknowledgements are stored yet");
+    c->acks_lost = c->acks_lost && c->fault.status != SEG_OK; /* told once, but a fault stays */
     sg_mutex_unlock(&c->lock);
     return s;
 }

@@ -290,7 +290,7 @@ int64_t sg_coordinate(seg_consumer *c, int64_t now) {
             due = earlier(due, serve(c, SG_OF(n, sg_holding, todo), now));
         }
     }
-    if (c->closing && !c->left)
+    if ((c->closing || c->fault.status != SEG_OK) && !c->left)
         wind_up(c, now);
     if (!c->syncing && sg_member_over(c->member) == SG_END_NONE &&
         sg_member_due(c->member) <= now && sg_conn_up(c->client->commands))

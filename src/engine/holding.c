@@ -165,6 +165,12 @@ bool sg_holding_take(sg_holding *h, int64_t deadline, seg_message *m, sg_block *
 static bool again_room(sg_holding *h) {
     if (h->n_again < h->again_room)
         return true;
+    if (h->again_at > h->again_room / 2) { /* the front was taken: move up */
+        h->n_again -= h->again_at;
+        memmove(h->again, h->again + h->again_at, h->n_again * sizeof *h->again);
+        h->again_at = 0;
+        return true;
+    }
     size_t room = h->again_room == 0 ? 16 : 2 * h->again_room;
     uint64_t *again = sg_reallocarray(h->again, room, sizeof *again);
     if (again == NULL)

@@ -36,8 +36,10 @@ static sg_outbatch *outbatch_new(seg_producer *p, uint32_t partition, size_t fir
 }
 
 void sg_outbatch_dispose(sg_outbatch *b) {
-    if (!b->disposed)
+    if (!b->disposed) {
         b->producer->stats.queued_bytes -= BATCH_BYTES + b->writer.count * SLOT_BYTES;
+        sg_cond_broadcast(&b->producer->changed); /* there is room in the queue */
+    }
     b->disposed = true;
     if (b->in_request)
         return;

@@ -244,6 +244,47 @@ TEST(sync_senders_wait_for_room) {
     rig_close(&r);
 }
 
+static void *send_one(void *arg) {
+    sender *s = arg;
+    seg_error err;
+    CHECK_OK(ledger_send(s->l, s->r->producer, s->key, 500, &err), &err);
+    return NULL;
+}
+
+static void nothing(seg_status status, const seg_position *where, const seg_error *err, void *arg) {
+    (void)status, (void)where, (void)err, (void)arg;
+}
+
+/* Outcomes that nobody asks for take room as well; one poll makes it, and tells who waits for it. */
+TEST(outcomes_that_are_not_polled_fill_the_queue) {
+    rig r = rig_new(2);
+    r.producer_options.max_queued = 64 * 1024;
+    rig_open(&r);
+    seg_error err;
+    seg_record record;
+    SEG_INIT(&record);
+    record.key = (seg_bytes){"k", 1};
+    seg_status status;
+    size_t sent = 0, before;
+    do { /* what is stored takes less room than what is not */
+        before = sent;
+        while ((status = seg_send_async(r.producer, &record, nothing, NULL, &err)) == SEG_OK)
+            CHECK_LT(++sent, 100000);
+        CHECK_STATUS(status, SEG_EFULL, &err);
+        WAIT_FOR(PATIENCE, stats_of(r.producer).stored == sent);
+    } while (sent > before);
+    ledger *l = ledger_new(1);
+    sender waiting = {.r = &r, .l = l};
+    int64_t start = test_now_ms();
+    CHECK_EQ(pthread_create(&waiting.thread, NULL, send_one, &waiting), 0);
+    CHECK_OK(seg_producer_poll(r.producer, 0, &err), &err);
+    CHECK_EQ(pthread_join(waiting.thread, NULL), 0);
+    CHECK_LT(test_now_ms() - start, 20000); /* not the delivery timeout */
+    CHECK_EQ(stats_of(r.producer).stored, sent + 1);
+    ledger_free(l);
+    rig_close(&r);
+}
+
 /* ---- The delivery timeout ------------------------------------------------------------------- */
 
 /* With no connection nothing reaches the server: certainly not done. */

@@ -71,6 +71,22 @@ static void check_end(const char *damage, seg_status status, const char *text) {
     tear_down(&b);
 }
 
+/* Long before its application closes it, and long before its lease runs out. */
+TEST(a_consumer_that_failed_leaves_its_group) {
+    bench b = set_up(1);
+    seg_error err;
+    seg_consumer *k = rig_consumer(b.c, "s", &(rig_join){.group = "g", .session_timeout = 60000});
+    rig_put(b.p, (rig_run){.partitions = 1, .count = 2});
+    rig_take(k, b.in, 2);
+    CHECK_EQ(server_int(b.s, "ZCARD " LEASES), 1);
+    server_do(b.s, "SET " CURSORS " x");
+    CHECK_OK(seg_ack(k, b.in->d, 1, &err), &err);
+    rig_expect_end(k, SEG_EPROTO, &err);
+    WAIT_FOR(RIG_MS, server_int(b.s, "ZCARD " LEASES) == 0);
+    seg_consumer_close(k);
+    tear_down(&b);
+}
+
 TEST(the_meta_is_deleted) {
     check_end("DEL " META, SEG_ENOENT, "deleted");
 }

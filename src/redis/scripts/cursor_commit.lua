@@ -28,9 +28,9 @@ if tonumber(at) > before then
         local low = redis.call('ZRANGE', committed, 0, 0, 'WITHSCORES')
         redis.call('HSET', state, 'low', string.format('%.0f', tonumber(low[2])))
     end
-    -- Its last ID is the end of the log, not the place: entries-read says that, and Redis 8 counts entries
-    -- instead of using it where the last ID is before the first entry, which may hold many messages.
-    local id = s[2] .. '-' .. string.format('%.0f', tonumber(s[3]) - 1)
+    -- Its last ID is past any entry and says nothing; entries-read tells the place. Redis 8 counts entries,
+    -- which may hold many messages, where the last ID is before the first entry.
+    local id = s[2] .. '-18446744073709551615'
     local set = redis.pcall('XGROUP', 'SETID', log, group, id, 'ENTRIESREAD', at)
     if set.err then redis.pcall('XGROUP', 'CREATE', log, group, id, 'ENTRIESREAD', at) end
 end

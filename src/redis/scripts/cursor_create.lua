@@ -15,8 +15,8 @@ if have and have > gid then return {'FOREIGN'} end -- else: what an older one le
 local at = start == 'latest' and s[4] or s[3]
 if redis.call('EXISTS', log) == 0 then return {'LOST', 'log'} end
 -- The native group is there so that every tool sees this one and its exact lag; it is not what we go by. Its
--- last ID is the end of the log, or past any first entry (see cursor_commit).
-local id = s[2] .. '-' .. (s[4] == '0' and '18446744073709551615' or string.format('%.0f', tonumber(s[4]) - 1))
+-- last ID says nothing (see cursor_commit).
+local id = s[2] .. '-18446744073709551615'
 local made = redis.pcall('XGROUP', 'CREATE', log, group, id, 'ENTRIESREAD', at)
 if made.err then redis.pcall('XGROUP', 'SETID', log, group, id, 'ENTRIESREAD', at) end
 redis.call('ZADD', committed, at, group)
