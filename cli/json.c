@@ -208,7 +208,8 @@ bool cli_json_record_read(cli_json_record *r, seg_bytes line, const seg_bytes *e
     *r = (cli_json_record){0};
     SEG_INIT(&r->record);
     json_error_t error;
-    r->root = json_loadb(line.len ? line.data : "", line.len, JSON_ALLOW_NUL, &error);
+    r->root = json_loadb(line.len ? line.data : "", line.len,
+                         JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES, &error);
     if (!r->root) {
         snprintf(fault, 256, "not a JSON object: %.160s, at byte %d", error.text, error.position);
         return false;

@@ -124,10 +124,23 @@ static void mask(char *out, size_t cap, const char *text) {
 
 /* ---- Reports --------------------------------------------------------------------------------- */
 
-__attribute__((format(printf, 1, 0))) static void say(const char *format, va_list args) {
+__attribute__((format(
+    printf, 1,
+    0))) /* What a report quotes can come from anywhere: it must not command the terminal. New lines are ours. */
+static void
+disarm(char *text) {
+    for (; *text; text++) {
+        if (((unsigned char)*text < 0x20 && *text != '\n') || *text == 0x7f) {
+            *text = '?';
+        }
+    }
+}
+
+static void say(const char *format, va_list args) {
     char text[REPORT_MAX], masked[REPORT_MAX];
     vsnprintf(text, sizeof text, format, args);
     mask(masked, sizeof masked, text);
+    disarm(masked);
     fprintf(stderr, "%s: %s\n", who, masked);
 }
 

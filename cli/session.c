@@ -1,5 +1,6 @@
 /* session.c - the client of one run of the command. */
 #include <stdatomic.h>
+#include <string.h>
 #include <time.h>
 
 #include "cli.h"
@@ -11,7 +12,8 @@ static atomic_bool talk;
 static void report_log(seg_log_level level, const char *event, const char *text, void *arg) {
     (void)level;
     (void)arg;
-    if (atomic_load(&talk)) {
+    /* A consumer's end is the error of its next call, and reported there. */
+    if (atomic_load(&talk) && strcmp(event, "consumer-failed") != 0) {
         cli_note("%s: %s", event, text);
     }
 }

@@ -23,7 +23,8 @@
  * Threads    client: any thread. producer: seg_send and seg_send_async from any thread; poll and
  *            flush from one at a time. consumer: one thread at a time, except seg_ack,
  *            seg_consumer_stop and the plain questions (active, member, assignment, counters).
- *            A breach returns SEG_EBUSY. Handles do not survive fork().
+ *            A breach returns SEG_EBUSY where the function returns a status, and is undefined where
+ *            it does not (the closes and frees). Handles do not survive fork().
  * Callbacks  Run only inside a poll, flush or close call, on its thread, with no lock held; only
  *            the log callback may run on any thread. They may call anything but poll, flush and
  *            close on the handle that called them.
@@ -177,8 +178,8 @@ typedef enum seg_on_full {
 typedef struct seg_stream_options {
     size_t size;
     uint32_t partitions; /* 1 to 4096; no default */
-    uint64_t
-        max_messages; /* the size: messages kept for each partition; 1 to 2^40; default 100000 */
+    /* The size: messages kept for each partition; 1 to 2^40; default 100000. */
+    uint64_t max_messages;
     seg_on_full on_full;
     bool accept_existing; /* an existing stream is success whatever its settings are */
 } seg_stream_options;
@@ -266,13 +267,16 @@ SEG_API seg_status seg_group_describe(seg_group_info **out, seg_client *c, const
 SEG_API const char *seg_group_info_name(const seg_group_info *g);
 SEG_API const char *seg_group_info_stream(const seg_group_info *g);
 SEG_API uint32_t seg_group_info_partitions(const seg_group_info *g);
-SEG_API uint64_t seg_group_info_lag(const seg_group_info *g); /* exact, of all partitions */
+SEG_API uint64_t
+seg_group_info_lag(const seg_group_info *g); /* messages, exact, of all partitions */
+/* NULL where `partition` is not below seg_group_info_partitions(). */
 SEG_API const seg_group_partition *seg_group_info_partition(const seg_group_info *g,
                                                             uint32_t partition);
-SEG_API size_t seg_group_info_members(const seg_group_info *g); /* with a live lease */
+/* Its members with a live lease, in the order of their ids; `i` from 0. Past the last: NULL. */
+SEG_API size_t seg_group_info_members(const seg_group_info *g);
 SEG_API const char *seg_group_info_member(const seg_group_info *g, size_t i); /* its id */
-SEG_API const char *seg_group_info_host(const seg_group_info *g, size_t i);
-/* The partitions that member `i` owns, ascending; their number in `n`. */
+SEG_API const char *seg_group_info_host(const seg_group_info *g, size_t i);   /* host name */
+/* The partitions that member `i` owns, ascending; their number in `*n`. NULL and 0 past the last. */
 SEG_API const uint32_t *seg_group_info_owned(const seg_group_info *g, size_t i, size_t *n);
 SEG_API void seg_group_info_free(seg_group_info *g);
 
@@ -327,15 +331,17 @@ typedef void seg_sent_fn(seg_status status, const seg_position *where, const seg
 SEG_API seg_status seg_send_async(seg_producer *p, const seg_record *r, seg_sent_fn *done,
                                   void *arg, seg_error *err);
 
-/* Run the callbacks of what has finished; wait for the first at most `wait`. SEG_OK, also where
- * there was nothing. */
+/* Run the callbacks of what has finished; wait for the first at most `wait` ms while anything is under
+ * way. SEG_OK, also where there was nothing. Errors: EBUSY (another thread polls or flushes, or this is a
+ * callback). One thread at a time. No server operation. */
 SEG_API seg_status seg_producer_poll(seg_producer *p, int64_t wait, seg_error *err);
 
-/* Send what lingers and wait until everything queued before has an outcome, running the callbacks.
- * Errors: ETIMEDOUT (something is still under way). */
+/* Send what lingers and wait, at most `wait` ms, until everything queued before has an outcome, running
+ * the callbacks. A message that failed is no error of the flush: its callback tells. Errors: ETIMEDOUT
+ * (something is still under way), EBUSY as for poll. One thread at a time. No server operation of its own. */
 SEG_API seg_status seg_producer_flush(seg_producer *p, int64_t wait, seg_error *err);
 
-/* Sent, failed, waiting: messages since open. Any thread. */
+/* Sent, failed, waiting: messages since open. Set `size` with SEG_INIT. Any thread. */
 typedef struct seg_producer_stats {
     size_t size;
     uint64_t stored, failed, queued, batches, retries, full; /* full: FULL answers */
@@ -393,19 +399,23 @@ typedef struct seg_consumer_options {
 SEG_API seg_status seg_consumer_open(seg_consumer **out, seg_client *c, const char *stream,
                                      const seg_consumer_options *opts, seg_error *err);
 
+/* A delivered message, part of its batch: read from any thread while the batch lives. */
 typedef struct seg_message seg_message;
+/* Empty where it was sent without a key. */
 SEG_API seg_bytes seg_message_key(const seg_message *m);
 SEG_API seg_bytes seg_message_value(const seg_message *m);
-SEG_API int64_t seg_message_timestamp(const seg_message *m);
+SEG_API int64_t
+seg_message_timestamp(const seg_message *m); /* ms since 1970, as the producer set it */
 SEG_API size_t seg_message_headers(const seg_message *m); /* pairs */
 /* Header `i`; either out may be NULL. False past the end. */
 SEG_API bool seg_message_header(const seg_message *m, size_t i, seg_bytes *name, seg_bytes *value);
+/* Its place, epoch and attempt: what seg_ack takes. A plain value, to keep beyond the batch. */
 SEG_API seg_delivery seg_message_delivery(const seg_message *m);
 
 /* Messages that one poll returned. Reading it needs no lock; one thread at a time frees it. Its
  * messages live until it is freed, also after they were acknowledged or the consumer closed. */
 typedef struct seg_batch seg_batch;
-SEG_API size_t seg_batch_count(const seg_batch *b);
+SEG_API size_t seg_batch_count(const seg_batch *b);                    /* 0 for NULL */
 SEG_API const seg_message *seg_batch_at(const seg_batch *b, size_t i); /* NULL past the end */
 SEG_API void seg_batch_free(seg_batch *b);                             /* acknowledges nothing */
 
@@ -423,7 +433,8 @@ SEG_API seg_status seg_consumer_poll(seg_batch **out, seg_consumer *c, size_t ma
 /* Acknowledge `n` deliveries, in any order. Queued: the background thread commits it at once,
  * seg_consumer_commit waits for that. A delivery that is acknowledged already is no error.
  * Errors: EFENCED (at least one belongs to a partition that this consumer no longer owns; the
- * others are acknowledged), EINVAL (a message that was never delivered). Any thread. */
+ * others are acknowledged), EINVAL (a message that was never delivered). Any thread. Never blocks: commits are scripts of the
+ * background thread, at most one under way for each partition. */
 SEG_API seg_status seg_ack(seg_consumer *c, const seg_delivery *d, size_t n, seg_error *err);
 
 /* seg_ack for all messages of a batch. Any thread. */
@@ -440,10 +451,11 @@ SEG_API bool seg_consumer_active(const seg_consumer *c);
 /* Its member id. Any thread. */
 SEG_API const char *seg_consumer_member(const seg_consumer *c);
 
-/* Write up to `cap` of the partitions it owns to `out`, ascending; returns how many there are. */
+/* Write up to `cap` of the partitions it owns to `out` (may be NULL where cap is 0), ascending; returns how
+ * many there are. Any thread. No server operation. */
 SEG_API size_t seg_consumer_assignment(const seg_consumer *c, uint32_t *out, size_t cap);
 
-/* Counters since open. Any thread. */
+/* Counters since open: set `size` with SEG_INIT. Any thread. */
 typedef struct seg_consumer_stats {
     size_t size;
     uint64_t delivered, redelivered, acked; /* messages */

@@ -231,3 +231,26 @@ bool sg_header_next(seg_bytes *headers, seg_bytes *name, seg_bytes *value) {
         *value = v;
     return true;
 }
+
+/* Time stamps are relative to the batch's base, which both keep. */
+bool sg_batch_split(sg_batch_writer *w, uint32_t n, sg_batch_writer *rest) {
+    sg_batch_reader r = {.at = w->buf.data + SG_BATCH_HEADER,
+                         .end = w->buf.data + w->buf.len,
+                         .count = w->count,
+                         .left = w->count,
+                         .base_ts = w->base_ts};
+    sg_record_view v;
+    for (uint32_t i = 0; i < n; i++)
+        sg_batch_next(&r, &v);
+    size_t kept = (size_t)(r.at - w->buf.data);
+    if (!sg_buf_append(&rest->buf, w->buf.data, SG_BATCH_HEADER) ||
+        !sg_buf_append(&rest->buf, r.at, w->buf.len - kept)) {
+        sg_buf_clear(&rest->buf);
+        return false;
+    }
+    rest->base_ts = w->base_ts;
+    rest->count = w->count - n;
+    w->count = n;
+    w->buf.len = kept;
+    return true;
+}

@@ -8,7 +8,8 @@
 #include "engine/producer.h"
 
 /* The server forgets a producer after an hour (scripts/append.lua): begin anew well before. */
-#define IDLE_MS (30 * 60 * 1000)
+#define IDLE_MS  (30 * 60 * 1000)
+#define RETRY_MS 100
 
 /* ---- lanes (lock held) -------------------------------------------------------------------- */
 
@@ -123,8 +124,32 @@ static void not_now(seg_producer *p, sg_lane *lane, sg_outbatch *b, const seg_er
 
 static void refused(seg_producer *p, sg_lane *lane, sg_outbatch *b, const sg_append_answer *a) {
     b->unsure = b->unsure || a->unsure;
-    if (a->err.status != SEG_ECONN && a->err.status != SEG_EOOM)
-        give_up(lane, b, a->err.status, a->err.text);
+    if (a->err.status != SEG_ECONN && a->err.status != SEG_EOOM) {
+        seg_error err;
+        sg_fail(&err, a->err.status, "partition %u of stream \"%s\": %s", lane->partition,
+                p->stream.name, a->err.text);
+        give_up(lane, b, err.status, err.text);
+    } else
+        not_now(p, lane, b, &a->err);
+}
+
+/* What fits goes now, the rest when there is room: the numbers of the messages stay the same. */
+static bool split(sg_lane *lane, sg_outbatch *b, uint64_t room) {
+    sg_outbatch *rest;
+    if (b->unsure || room == 0 || room >= b->writer.count ||
+        (rest = sg_outbatch_split(b, (uint32_t)room)) == NULL)
+        return false;
+    requeue(lane, b);
+    sg_list_insert_before(b->node.next, &rest->node);
+    return true;
+}
+
+static void full(seg_producer *p, sg_lane *lane, sg_outbatch *b, const sg_append_answer *a) {
+    p->stats.full++;
+    if (split(lane, b, a->room))
+        lane->refusal = a->err;
+    else if (p->stream.on_full == SEG_REJECT)
+        give_up(lane, b, SEG_EFULL, a->err.text);
     else
         not_now(p, lane, b, &a->err);
 }
@@ -157,11 +182,7 @@ static void answered(seg_producer *p, sg_lane *lane, sg_outbatch *b, const sg_ap
         sg_outbatch_done(b, SEG_OK, NULL);
         break;
     case SG_APPEND_FULL:
-        p->stats.full++;
-        if (p->stream.on_full == SEG_REJECT)
-            give_up(lane, b, SEG_EFULL, a->err.text);
-        else
-            not_now(p, lane, b, &a->err);
+        full(p, lane, b, a);
         break;
     case SG_APPEND_GAP:
         gap(p, lane, b, &a->err);
@@ -274,8 +295,10 @@ static int64_t serve(seg_producer *p, sg_lane *lane, int64_t now) {
     uint32_t most = lane->refusal.status != SEG_OK ? 1 : SG_FLIGHTS;
     while (lane->n_flying < most) {
         sg_outbatch *b = next_batch(p, lane, now, &due);
-        if (b == NULL || !send_batch(p, lane, b, now))
+        if (b == NULL)
             break;
+        if (!send_batch(p, lane, b, now)) /* not connected, or no memory */
+            return earliest_deadline(lane, now + RETRY_MS);
     }
     return earliest_deadline(lane, due);
 }

@@ -78,7 +78,6 @@ struct seg_consumer {
         uint64_t lives; /* times that it came up */
         bool under_way, unblocking;
         bool truncated;  /* not all that wanted reading fit into it */
-        bool idle;       /* and nothing came of it: the next one waits on all */
         bool no_unblock; /* the server's user may not */
         int64_t since, not_before, unblock_at;
         size_t n;             /* partitions in it */
@@ -87,7 +86,9 @@ struct seg_consumer {
         sg_fetch_from *from;
         size_t turn;        /* where the next one begins when not all fit */
         size_t entry_bytes; /* the largest entry of late */
-        size_t count; /* entries of a partition to ask for: grows as they turn out to be small */
+        size_t count;   /* entries of a partition to ask for: grows as they turn out to be small */
+        size_t spread;  /* partitions to ask for at most: grows in the same way */
+        size_t in_vain; /* partitions asked since something came */
         sg_backoff backoff;
     } fetch;
 };

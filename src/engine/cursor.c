@@ -92,9 +92,11 @@ static bool arrive(visit *v, void *arg, const sg_result *r) {
 
 /* Neither done nor an answer of its own: a part of the stream is missing, or the server refused. */
 static void not_done(seg_consumer *c, sg_holding *h, const sg_cursor_answer *a) {
+    seg_error err;
+    sg_fail(&err, a->err.status, "partition %u: %s", h->partition, a->err.text);
     if (a->kind == SG_CURSOR_LOST)
         sg_consumer_verdict(c);
-    else if (!sg_consumer_may_pass(c, &a->err))
+    else if (!sg_consumer_may_pass(c, &err))
         return;
     h->not_before = sg_clock_ms() + sg_backoff_next(&h->backoff, &c->client->rng);
 }
@@ -104,6 +106,7 @@ static void not_done(seg_consumer *c, sg_holding *h, const sg_cursor_answer *a) 
 static void begin_holding(seg_consumer *c, sg_holding *h, const sg_cursor_answer *a) {
     seg_error err;
     bool damaged;
+    uint64_t missed;
     if (a->committed > a->next) {
         sg_fail(&err, SEG_ELOST,
                 "the server lost messages of partition %u: its log ends before offset %llu, "
@@ -113,7 +116,8 @@ static void begin_holding(seg_consumer *c, sg_holding *h, const sg_cursor_answer
         sg_consumer_fail(c, &err);
         return;
     }
-    if (!sg_holding_begin(h, a->era, a->committed, a->first, a->acks, c->max_in_flight, &damaged)) {
+    if (!sg_holding_begin(h, a->era, a->committed, a->first, a->acks, c->max_in_flight, &missed,
+                          &damaged)) {
         if (damaged) {
             sg_fail(&err, SEG_EPROTO,
                     "the cursor of partition %u is damaged: its ack map cannot be read",
@@ -125,8 +129,8 @@ static void begin_holding(seg_consumer *c, sg_holding *h, const sg_cursor_answer
         h->not_before = sg_clock_ms() + RETRY_MS;
         return;
     }
-    if (a->first > a->committed)
-        sg_consumer_overtaken(c, h, a->committed, a->first - a->committed);
+    if (missed > 0)
+        sg_consumer_overtaken(c, h, a->committed, missed);
     sg_consumer_notice(c, h->partition);
 }
 

@@ -124,8 +124,11 @@ static void on_partition(void *arg, const sg_result *r) {
             stream_partition(j, k->partition, &a);
         else if (a.kind == SG_CURSOR_OK)
             group_partition(j, k->partition, &a);
-        else
-            sg_task_fault(&j->task, a.err.status, &a.err);
+        else {
+            seg_error err;
+            sg_fail(&err, a.err.status, "partition %u: %s", k->partition, a.err.text);
+            sg_task_fault(&j->task, err.status, &err);
+        }
     }
     sg_task_answered(&j->task);
 }

@@ -11,6 +11,7 @@
 #define RETRY_MS         100
 #define UNBLOCK_RETRY_MS 2
 #define ENTRY_BYTES_MIN  4096 /* smaller ones are not worth counting on */
+#define SPREAD_MIN       4    /* partitions of the first read, before any size is known */
 
 /* ---- entries that are not ours ------------------------------------------------------------ */
 
@@ -40,7 +41,7 @@ static void on_mended(void *arg, const sg_result *r) {
 
 /* It is in the log for good, and cannot be read: go on behind it, and say so. */
 static void pass_over(seg_consumer *c, sg_holding *h, uint64_t offset, const char *why) {
-    uint64_t from = h->fetch_at;
+    uint64_t from = h->fetch_at, missed = sg_holding_unacked(h, from, offset + 1);
     h->suspect = 0;
     if (!sg_holding_skip(h, offset + 1))
         return; /* no memory: it is read again */
@@ -48,7 +49,7 @@ static void pass_over(seg_consumer *c, sg_holding *h, uint64_t offset, const cha
                  "partition %u: the entry that ends at offset %llu "
                  "cannot be read (%s) and is passed over",
                  h->partition, (unsigned long long)offset, why);
-    sg_consumer_overtaken(c, h, from, h->fetch_at - from);
+    sg_consumer_overtaken(c, h, from, missed);
     sg_consumer_todo(c, h);
 }
 
@@ -189,10 +190,13 @@ static void on_fetched(void *arg, const sg_result *r) {
         fetch_refused(c, r, now);
     } else if (open) {
         sg_backoff_reset(&f->backoff);
-        f->idle = sg_reply_is_nil(r->reply);
+        bool nothing = sg_reply_is_nil(r->reply);
+        f->in_vain = nothing ? f->in_vain + f->n : 0;
+        if (f->spread < c->stream.partitions)
+            f->spread *= 2;
         f->entry_bytes -= f->entry_bytes / 16;
         accept_all(c, r->reply);
-        if (f->idle && !f->unblocking && now - f->since >= BLOCK_MS / 2)
+        if (nothing && !f->unblocking && now - f->since >= BLOCK_MS / 2)
             look(c);
     }
     f->unblocking = false;
@@ -215,7 +219,7 @@ static void on_unblocked(void *arg, const sg_result *r) {
     seg_consumer *c = arg;
     if (!sg_consumer_enter(c))
         return;
-    if (!r->lost && r->status != SEG_OK && !c->fetch.no_unblock) {
+    if (!r->lost && r->status == SEG_EACCES && !c->fetch.no_unblock) {
         c->fetch.no_unblock = true;
         sg_log_write(&c->client->log, SEG_LOG_WARN, "no-unblock",
                      "the server refused CLIENT UNBLOCK, so that "
@@ -243,17 +247,18 @@ static int64_t interrupt(seg_consumer *c, int64_t now) {
     return INT64_MAX;
 }
 
-/* How many partitions to read: as many as there is room for, an entry each. All of them where a
- * read of some brought nothing: so long as nothing comes nobody may be left out, and what comes
- * then is little. None where there is no room, unless what is there cannot be delivered: then
- * others must not wait for it. */
+/* How many partitions to read: as many as there is room for, an entry each, twice as many as last time at most,
+ * since it may show that entries are large. All of them, and waiting, where nothing came of any: so long as
+ * nothing comes nobody may be left out, and what comes then is little. None where there is no room, unless what is
+ * there cannot be delivered: then others must not wait for it. */
 static size_t most_of(const seg_consumer *c) {
     const struct sg_fetch *f = &c->fetch;
     size_t room = c->max_prefetch > c->buffered ? c->max_prefetch - c->buffered : 0;
-    if (f->truncated && f->idle)
+    if (f->truncated && f->in_vain >= c->n_owned)
         return SIZE_MAX;
     size_t most = room / f->entry_bytes;
-    return most > 0 ? most : room > 0 || c->dry ? 1 : 0;
+    most = most > 0 ? most : room > 0 || c->dry ? 1 : 0;
+    return most < f->spread ? most : f->spread;
 }
 
 static void gather(seg_consumer *c, size_t share, size_t most) {
@@ -283,6 +288,8 @@ static int64_t ask(seg_consumer *c, int64_t now, size_t share) {
         f->entry_bytes = ENTRY_BYTES_MIN;
     if (f->count < 1)
         f->count = 1;
+    if (f->spread < SPREAD_MIN)
+        f->spread = SPREAD_MIN;
     size_t most = most_of(c);
     gather(c, share, most);
     if (f->n == 0)
@@ -290,8 +297,8 @@ static int64_t ask(seg_consumer *c, int64_t now, size_t share) {
     size_t count = share / f->entry_bytes;
     count = count < 1 || most == SIZE_MAX ? 1 : count > f->count ? f->count : count;
     f->count = count;
-    /* Where not all fit into one, nobody may wait for long on those that are in it. */
-    int64_t block = f->truncated ? 1 : f->no_unblock ? RETRY_MS : BLOCK_MS;
+    /* Where not all fit into one, nobody may wait on those that are in it. */
+    int64_t block = f->truncated ? 0 : f->no_unblock ? RETRY_MS : BLOCK_MS;
     f->under_way = sg_fetch_send(f->conn, f->from, f->n, count, block, on_fetched, c);
     if (!f->under_way) {
         for (size_t i = 0; i < f->n; i++)

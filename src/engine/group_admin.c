@@ -101,9 +101,10 @@ static void on_deleting(void *arg, const sg_result *r) {
         sg_plain_read(r, "deleting a group", &a);
     else if (sg_reply_is(sg_reply_at(r->reply, 0), "ACTIVE")) {
         sg_reply_u64(sg_reply_at(r->reply, 1), &members);
-        a.status =
-            sg_fail(&a.err, SEG_EEXIST, "group \"%s\" has %llu live members: stop them first",
-                    j->group.name, (unsigned long long)members);
+        a.status = sg_fail(
+            &a.err, SEG_EEXIST,
+            "group \"%s\" has live members (%llu): stop them, or wait until their session timeout",
+            j->group.name, (unsigned long long)members);
     } else if (sg_reply_is(sg_reply_at(r->reply, 0), "DELETING")) {
         const char *gid = sg_reply_text(sg_reply_at(r->reply, 1));
         j->existed = j->found = true;

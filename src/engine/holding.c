@@ -4,6 +4,9 @@
 
 #include "base/alloc.h"
 
+/* Nothing is acknowledged further past committed (core/window.h). */
+#define ACKED_SPAN 65536
+
 sg_holding *sg_holding_new(uint32_t partition, uint64_t epoch, const char *log_key) {
     sg_holding *h = sg_calloc(1, sizeof *h);
     if (h == NULL)
@@ -35,7 +38,7 @@ void sg_holding_free(sg_holding *h) {
 }
 
 bool sg_holding_begin(sg_holding *h, uint64_t era, uint64_t committed, uint64_t first,
-                      seg_bytes acks, uint32_t capacity, bool *damaged) {
+                      seg_bytes acks, uint32_t capacity, uint64_t *missed, bool *damaged) {
     *damaged = false;
     h->window = sg_window_new(committed, capacity);
     if (h->window == NULL)
@@ -48,12 +51,21 @@ bool sg_holding_begin(sg_holding *h, uint64_t era, uint64_t committed, uint64_t 
     h->era = era;
     h->fetch_at = committed;
     h->stored_version = sg_window_version(h->window);
+    *missed = sg_holding_unacked(h, committed, first);
     if (first > committed && !sg_holding_skip(h, first))
         return false;
     h->stored_offset = committed;
     h->verified = true;
     h->state = SG_ACTIVE;
     return true;
+}
+
+uint64_t sg_holding_unacked(const sg_holding *h, uint64_t from, uint64_t to) {
+    uint64_t n = to > from ? to - from : 0;
+    uint64_t end = sg_window_committed(h->window) + ACKED_SPAN;
+    for (uint64_t o = from; o < to && o < end; o++)
+        n -= sg_window_acked(h->window, o) ? 1 : 0;
+    return n;
 }
 
 bool sg_holding_skip(sg_holding *h, uint64_t to) {
@@ -78,7 +90,7 @@ uint64_t sg_holding_put(sg_holding *h, sg_block *b) {
         h->room = room;
     }
     if (b->first > h->fetch_at) {
-        missing = b->first - h->fetch_at;
+        missing = sg_holding_unacked(h, h->fetch_at, b->first);
         if (!sg_holding_skip(h, b->first)) {
             sg_block_unref(b);
             return UINT64_MAX;

@@ -50,11 +50,14 @@ typedef struct sg_holding {
 sg_holding *sg_holding_new(uint32_t partition, uint64_t epoch, const char *log_key);
 void sg_holding_free(sg_holding *h);
 
-/* The cursor is known: begin. False: no memory, or the ack map is damaged (`*damaged`). */
+/* The cursor is known: begin. `*missed`: messages that are no longer retained and were not acknowledged. False: no memory, or the ack map is damaged (`*damaged`). */
 bool sg_holding_begin(sg_holding *h, uint64_t era, uint64_t committed, uint64_t first,
-                      seg_bytes acks, uint32_t capacity, bool *damaged);
+                      seg_bytes acks, uint32_t capacity, uint64_t *missed, bool *damaged);
 
-/* Take a fetched block over. Returns how many offsets before it are missing; UINT64_MAX: no memory,
+/* How many of the offsets in [from, to) are not acknowledged; from >= committed. */
+uint64_t sg_holding_unacked(const sg_holding *h, uint64_t from, uint64_t to);
+
+/* Take a fetched block over. Returns how many messages before it are missing, that are not acknowledged; UINT64_MAX: no memory,
  * the block is freed and will be fetched again. */
 uint64_t sg_holding_put(sg_holding *h, sg_block *b);
 /* Pass over the offsets up to `to`, exclusive: there is nothing of ours. False: no memory. */

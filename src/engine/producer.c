@@ -54,6 +54,30 @@ void sg_lane_close_open(sg_lane *lane) {
     lane->open = NULL;
 }
 
+sg_outbatch *sg_outbatch_split(sg_outbatch *b, uint32_t n) {
+    seg_producer *p = b->producer;
+    uint32_t left = b->writer.count - n;
+    sg_outbatch *rest = outbatch_new(p, b->partition, b->writer.buf.len, b->created);
+    if (rest == NULL)
+        return NULL;
+    rest->slots = sg_memdup(b->slots + n, left * sizeof *b->slots);
+    if (rest->slots == NULL || !sg_batch_split(&b->writer, n, &rest->writer)) {
+        sg_outbatch_dispose(rest);
+        return NULL;
+    }
+    sg_batch_seal(&b->writer, p->stream.seed);
+    sg_batch_seal(&rest->writer, p->stream.seed);
+    rest->room = left;
+    rest->id = b->id;
+    rest->bytes = rest->writer.buf.len - SG_BATCH_HEADER;
+    b->bytes -= rest->bytes;
+    rest->callbacks = b->callbacks;
+    rest->deadline = b->deadline;
+    rest->generation = b->generation;
+    rest->first_seq = b->first_seq + n;
+    return rest;
+}
+
 static void tell_waiter(const sg_outbatch *b, size_t i) {
     sg_waiter *w = b->slots[i].waiter;
     w->status = b->status;

@@ -111,6 +111,8 @@ struct seg_producer {
 void sg_outbatch_done(sg_outbatch *b, seg_status status, const seg_error *err);
 /* Lock held. Nobody needs it any more; freed with its request's answer where it is under way. */
 void sg_outbatch_dispose(sg_outbatch *b);
+/* Lock held. Cut it after its first n messages: the rest is returned, numbered on. NULL: no memory. */
+sg_outbatch *sg_outbatch_split(sg_outbatch *b, uint32_t n);
 /* Lock held. The open batch, which there is, gets no more: on to ready. */
 void sg_lane_close_open(sg_lane *lane);
 /* Lock held. Every batch that is not under way ends so; what is comes back here by itself. */

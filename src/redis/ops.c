@@ -39,14 +39,32 @@ static bool plain_command(sg_conn *c, const char *verb, sg_key key, const char *
     return sg_conn_end(c, fn, arg, 0);
 }
 
+/* The server's words, without the place in the script that Redis adds, and what they mean. */
+static seg_status refusal(seg_error *err, seg_status status, const char *text) {
+    const char *end = strstr(text, " script: ");
+    int len = end != NULL ? (int)(end - text) : (int)strlen(text);
+    if (status == SEG_EPROTO)
+        return sg_fail(err, status,
+                       "a key of ours on the server holds something else: \"%.*s\": delete "
+                       "the key, or the stream",
+                       len, text);
+    if (status == SEG_EOOM)
+        return sg_fail(err, status,
+                       "the server's memory is full (maxmemory): \"%.*s\": raise it, or let "
+                       "consumers drain the streams",
+                       len, text);
+    return sg_fail(err, status, "the server refused: %.*s", len, text);
+}
+
 /* The status of a refusal or a lost connection, with its text. SEG_OK: there is an answer to read.
  */
 static seg_status base_status(const sg_result *r, seg_error *err, bool *lost) {
     *lost = r->lost;
     if (r->status == SEG_OK)
         return SEG_OK;
-    return sg_fail(err, r->status, r->lost ? "%s" : "the server refused: %s",
-                   r->text != NULL ? r->text : "connection lost");
+    if (r->lost)
+        return sg_fail(err, r->status, "%s", r->text != NULL ? r->text : "connection lost");
+    return refusal(err, r->status, r->text);
 }
 
 static seg_status nonsense(const sg_reply *reply, const char *what, seg_error *err) {
@@ -337,10 +355,11 @@ static void append_refusal(const sg_reply *guard, sg_append_answer *out) {
     const char *what = sg_reply_text(sg_reply_at(guard, 1));
     switch (out->kind) {
     case SG_APPEND_FULL:
+        sg_reply_u64(sg_reply_at(guard, 2), &out->room);
         sg_fail(&out->err, SEG_EFULL,
-                "the partition is full: all of its %s messages are unread by at "
-                "least one group",
-                what);
+                "the partition is full: %" PRIu64 " of its %" PRIu64
+                " messages are unread by at least one group, or there is none",
+                out->number - out->room, out->number);
         break;
     case SG_APPEND_TOOBIG:
         sg_fail(&out->err, SEG_EINVAL, "a batch has more messages than the partition may hold (%s)",
@@ -364,7 +383,7 @@ static void append_refusal(const sg_reply *guard, sg_append_answer *out) {
         break;
     default:
         if (sg_reply_is(sg_reply_at(guard, 0), "BROKEN"))
-            sg_fail(&out->err, sg_reply_error_status(what), "the server refused: %s", what);
+            refusal(&out->err, sg_reply_error_status(what), what);
         else
             nonsense(guard, "append", &out->err);
     }
@@ -603,12 +622,14 @@ void sg_cursor_read_answer(const sg_result *r, sg_cursor_answer *out) {
 bool sg_fetch_send(sg_conn *c, const sg_fetch_from *from, size_t n, uint64_t count, int64_t block,
                    sg_result_fn *fn, void *arg) {
     sg_conn_begin(c);
-    sg_conn_command(c, 6 + 2 * n);
+    sg_conn_command(c, (block > 0 ? 6 : 4) + 2 * n);
     sg_conn_arg_str(c, "XREAD");
     sg_conn_arg_str(c, "COUNT");
     sg_conn_arg_u64(c, count);
-    sg_conn_arg_str(c, "BLOCK");
-    sg_conn_arg_u64(c, (uint64_t)block);
+    if (block > 0) {
+        sg_conn_arg_str(c, "BLOCK");
+        sg_conn_arg_u64(c, (uint64_t)block);
+    }
     sg_conn_arg_str(c, "STREAMS");
     for (size_t i = 0; i < n; i++)
         sg_conn_arg_str(c, from[i].key);

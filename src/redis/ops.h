@@ -96,6 +96,7 @@ typedef struct sg_append_answer {
     bool unsure;     /* REFUSED, but the server may have done it all the same */
     uint64_t offset; /* STORED: of the first message; UINT64_MAX where it is not known any more */
     uint64_t number; /* FULL, TOOBIG: bound; GAP: last sequence; ERA: era */
+    uint64_t room;   /* FULL: messages that would still fit */
     seg_error err;   /* all but STORED */
 } sg_append_answer;
 
@@ -190,7 +191,7 @@ typedef struct sg_fetch_from {
     const char *key;      /* of the log */
     uint64_t era, offset; /* the first offset wanted */
 } sg_fetch_from;
-/* XREAD COUNT count BLOCK block STREAMS ...: the reply is nil (nothing came) or
+/* XREAD COUNT count [BLOCK block, where it is not 0] STREAMS ...: the reply is nil (nothing came) or
  * [[key, [[id, [field, value ...]] ...]] ...] in the order of `from`. */
 bool sg_fetch_send(sg_conn *c, const sg_fetch_from *from, size_t n, uint64_t count, int64_t block,
                    sg_result_fn *fn, void *arg);

@@ -139,6 +139,7 @@ end_children() {
 
 run_case() {
     trap end_children EXIT
+    command -v "case_$1" >/dev/null || fail "there is no case $1"
     "case_$1"
     exit 0
 }

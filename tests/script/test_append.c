@@ -140,9 +140,9 @@ TEST(the_bound_with_no_group) {
     raw_create_stream(&r, 1, 10, "block");
     CHECK_STR(raw_append(&r, (raw_batch){.first = 1, .n = 11}), "[TOOBIG 10] " RAW_SEALED);
     CHECK_STR(raw_append(&r, (raw_batch){.first = 1, .n = 7}), "[OK 0] 1-6");
-    CHECK_STR(raw_append(&r, (raw_batch){.first = 8, .n = 4}), "[FULL 10] " RAW_SEALED);
+    CHECK_STR(raw_append(&r, (raw_batch){.first = 8, .n = 4}), "[FULL 10 3] " RAW_SEALED);
     CHECK_STR(raw_append(&r, (raw_batch){.first = 8, .n = 3}), "[OK 7] 1-9");
-    CHECK_STR(raw_append(&r, (raw_batch){.first = 11, .n = 1}), "[FULL 10] " RAW_SEALED);
+    CHECK_STR(raw_append(&r, (raw_batch){.first = 11, .n = 1}), "[FULL 10 0] " RAW_SEALED);
     /* What was stored is recognised although there is no room for more. */
     CHECK_STR(raw_append(&r, (raw_batch){.first = 8, .n = 3}), "[DUP 7] " RAW_SEALED);
     raw_check_log(&r);
@@ -164,17 +164,17 @@ TEST(the_slowest_group_makes_room) {
     CHECK_STR(raw_cmd(&r, "HGET %s low", RAW_KEY(&r, 'S')), "0");
     CHECK_STR(raw_append(&r, (raw_batch){.first = 7, .n = 4}), "[OK 6] 1-9");
     commit(&r, "1", "1", "10");
-    CHECK_STR(raw_append(&r, (raw_batch){.first = 11, .n = 1}), "[FULL 10] " RAW_SEALED);
+    CHECK_STR(raw_append(&r, (raw_batch){.first = 11, .n = 1}), "[FULL 10 0] " RAW_SEALED);
     commit(&slow, "1", "1", "3");
     CHECK_STR(raw_cmd(&r, "HGET %s low", RAW_KEY(&r, 'S')), "3");
-    CHECK_STR(raw_append(&r, (raw_batch){.first = 11, .n = 4}), "[FULL 10] " RAW_SEALED);
+    CHECK_STR(raw_append(&r, (raw_batch){.first = 11, .n = 4}), "[FULL 10 3] " RAW_SEALED);
     CHECK_STR(raw_append(&r, (raw_batch){.first = 11, .n = 3}), "[OK 10] 1-12");
     /* The entry of 0..5 holds unread messages: it stays whole. */
     CHECK_STR(raw_cmd(&r, "HGET %s first", RAW_KEY(&r, 'S')), "3");
     raw_check_log(&r);
     commit(&slow, "1", "2", "8");
     CHECK_STR(raw_cmd(&r, "HGET %s low", RAW_KEY(&r, 'S')), "6"); /* now it is `late` */
-    CHECK_STR(raw_append(&r, (raw_batch){.first = 14, .n = 4}), "[FULL 10] " RAW_SEALED);
+    CHECK_STR(raw_append(&r, (raw_batch){.first = 14, .n = 4}), "[FULL 10 3] " RAW_SEALED);
     CHECK_STR(raw_append(&r, (raw_batch){.first = 14, .n = 3}), "[OK 13] 1-15");
     CHECK_STR(raw_cmd(&r, "HGET %s first", RAW_KEY(&r, 'S')), "6");
     CHECK_STR(raw_log_info(&r, "length"), "3");
@@ -223,7 +223,7 @@ TEST(readers_see_nothing_of_the_sealing) {
     CHECK_EQ(redisBufferWrite(reader.c, &done), REDIS_OK);
     WAIT_FOR(20000, server_info(r.server, "blocked_clients") == 1);
     for (int i = 0; i < 20; i++) {
-        CHECK_STR(raw_append(&r, (raw_batch){.first = 11, .n = 1}), "[FULL 10] " RAW_SEALED);
+        CHECK_STR(raw_append(&r, (raw_batch){.first = 11, .n = 1}), "[FULL 10 0] " RAW_SEALED);
         CHECK_STR(raw_append(&r, (raw_batch){.first = 1, .n = 10}), "[DUP 0] " RAW_SEALED);
         CHECK_STR(raw_append(&r, (raw_batch){.first = 12, .n = 1}), "[GAP 10] " RAW_SEALED);
         CHECK_EQ(server_info(r.server, "blocked_clients"), 1);
@@ -405,7 +405,7 @@ static const char *expect(struct model *m, const char *policy, size_t who, raw_b
         return raw_line("[TOOBIG %d] " RAW_SEALED, BOUND);
     }
     if (strcmp(policy, "block") == 0 && m->next + b.n - m->low > BOUND) {
-        return raw_line("[FULL %d] " RAW_SEALED, BOUND);
+        return raw_line("[FULL %d %" PRIu64 "] " RAW_SEALED, BOUND, BOUND - (m->next - m->low));
     }
     if (b.gen > p->gen) {
         memset(p->past, 0, sizeof p->past);

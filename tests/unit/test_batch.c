@@ -361,3 +361,42 @@ TEST(header_faults_are_told) {
     CHECK_CONTAINS(header_fault(4, 11), "count"); /* 43 bytes hold 10 records at most */
     CHECK_CONTAINS(header_fault(7, 0xff), "count");
 }
+
+/* However it is cut, the two halves read as the whole did. */
+TEST(a_batch_is_cut_in_two) {
+    enum { N = 7 };
+    for (uint32_t n = 1; n < N; n++) {
+        sg_batch_writer w, rest;
+        sg_batch_writer_init(&w, 4096);
+        sg_batch_writer_init(&rest, 4096);
+        for (int i = 0; i < N; i++) {
+            char value[3] = {(char)('a' + i), 0, (char)i};
+            seg_record r;
+            SEG_INIT(&r);
+            r.key = (seg_bytes){"k", (size_t)(i % 2)};
+            r.value = (seg_bytes){value, (size_t)i % 4};
+            r.timestamp = 1000 + 7 * i;
+            CHECK(sg_batch_add(&w, &r));
+        }
+        sg_batch_seal(&w, 5);
+        CHECK(sg_batch_split(&w, n, &rest));
+        sg_batch_seal(&w, 5);
+        sg_batch_seal(&rest, 5);
+        const sg_batch_writer *halves[] = {&w, &rest};
+        int i = 0;
+        for (size_t half = 0; half < 2; half++) {
+            sg_batch_reader r;
+            sg_record_view v;
+            CHECK(sg_batch_open(&r, halves[half]->buf.data, halves[half]->buf.len, 5, NULL));
+            CHECK_EQ(r.count, half == 0 ? n : N - n);
+            for (; sg_batch_next(&r, &v) == 1; i++) {
+                CHECK_EQ(v.timestamp, 1000 + 7 * i);
+                CHECK_EQ(v.key.len, (size_t)(i % 2));
+                CHECK_EQ(v.value.len, (size_t)i % 4);
+            }
+        }
+        CHECK_EQ(i, N);
+        sg_batch_writer_fini(&w);
+        sg_batch_writer_fini(&rest);
+    }
+}

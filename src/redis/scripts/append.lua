@@ -10,7 +10,7 @@
 --       6 messages in the batch; 0: only check the rights and mend the last ID (the XADD behind it has an ID
 --         that is always refused)
 -- Returns {'OK' | 'DUP', offset of the first message, or -1 where it is no longer known}
---         {'FULL', bound}            its unread messages leave no room
+--         {'FULL', bound, room}      its unread messages leave room for only so many
 --         {'TOOBIG', bound}          more messages than the partition may ever hold
 --         {'GAP', last sequence}     a batch before this one is missing
 --         {'STALE', generation}      the producer has restarted its sequence since
@@ -159,7 +159,7 @@ local function guard()
     if n > bound then return {'TOOBIG', s[6]} end
     if s[7] ~= 'drop-oldest' then
         local unread = s[5] ~= '' and tonumber(s[5]) or kept
-        if next + n - unread > bound then return {'FULL', s[6]} end
+        if next + n - unread > bound then return {'FULL', s[6], n2s(bound - next + unread)} end
     end
 
     local time = redis.call('TIME')
