@@ -13,16 +13,6 @@
 
 /* ---- lanes (lock held) -------------------------------------------------------------------- */
 
-static void end_batch(sg_outbatch *b, seg_status status, const char *text) {
-    seg_error err;
-    sg_list_remove(&b->node);
-    if (b->unsure)
-        sg_fail(&err, SEG_EUNKNOWN, "it may or may not be stored: %s", text);
-    else
-        sg_fail(&err, status, "%s", text);
-    sg_outbatch_done(b, err.status, &err);
-}
-
 /* What was numbered in the old generation and has no sure outcome cannot be sent under the new one:
  * it would be stored twice, if it is stored already. */
 static void new_generation(sg_lane *lane) {
@@ -34,14 +24,14 @@ static void new_generation(sg_lane *lane) {
         sg_outbatch *b = SG_OF(n, sg_outbatch, node);
         next = n->next;
         if (b->unsure)
-            end_batch(b, SEG_EUNKNOWN,
-                      "a message before it was given up, so it could not be tried again");
+            sg_outbatch_fail(b, SEG_EUNKNOWN,
+                             "a message before it was given up, so it could not be tried again");
     }
 }
 
 static void give_up(sg_lane *lane, sg_outbatch *b, seg_status status, const char *text) {
     bool numbered = b->first_seq != 0 && b->generation == lane->generation;
-    end_batch(b, status, text);
+    sg_outbatch_fail(b, status, text);
     if (numbered)
         new_generation(lane);
 }
@@ -50,8 +40,8 @@ static void give_up(sg_lane *lane, sg_outbatch *b, seg_status status, const char
 static void requeue(sg_lane *lane, sg_outbatch *b) {
     sg_node *at = lane->ready.head.next;
     if (b->unsure && b->generation != lane->generation) {
-        end_batch(b, SEG_EUNKNOWN,
-                  "a message before it was given up, so it could not be tried again");
+        sg_outbatch_fail(b, SEG_EUNKNOWN,
+                         "a message before it was given up, so it could not be tried again");
         return;
     }
     while (at != &lane->ready.head && SG_OF(at, sg_outbatch, node)->id < b->id)
@@ -221,7 +211,7 @@ static void on_appended(void *arg, const sg_result *r) {
 
 /* ---- sending (lock held) ------------------------------------------------------------------ */
 
-static bool send_batch(seg_producer *p, sg_lane *lane, sg_outbatch *b, int64_t now) {
+static bool ssg_outbatch_fail(seg_producer *p, sg_lane *lane, sg_outbatch *b, int64_t now) {
     if (lane->next_seq > 1 && lane->n_flying == 0 && b->first_seq == 0 &&
         now - lane->used > IDLE_MS)
         new_generation(lane);
@@ -297,7 +287,7 @@ static int64_t serve(seg_producer *p, sg_lane *lane, int64_t now) {
         sg_outbatch *b = next_batch(p, lane, now, &due);
         if (b == NULL)
             break;
-        if (!send_batch(p, lane, b, now)) /* not connected, or no memory */
+        if (!ssg_outbatch_fail(p, lane, b, now)) /* not connected, or no memory */
             return earliest_deadline(lane, now + RETRY_MS);
     }
     return earliest_deadline(lane, due);

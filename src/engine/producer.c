@@ -112,21 +112,24 @@ void sg_outbatch_done(sg_outbatch *b, seg_status status, const seg_error *err) {
     sg_cond_broadcast(&p->changed);
 }
 
+void sg_outbatch_fail(sg_outbatch *b, seg_status status, const char *text) {
+    seg_error err;
+    sg_list_remove(&b->node);
+    if (b->unsure)
+        sg_fail(&err, SEG_EUNKNOWN, "it may or may not be stored: %s", text);
+    else
+        sg_fail(&err, status, "%s", text);
+    sg_outbatch_done(b, err.status, &err);
+}
+
 void sg_producer_fail_all(seg_producer *p, seg_status status, const char *text) {
     for (sg_node *n = p->busy.head.next, *next; n != &p->busy.head; n = next) {
         sg_lane *lane = SG_OF(n, sg_lane, busy);
-        seg_error err;
         next = n->next;
         if (lane->open != NULL)
             sg_lane_close_open(lane);
-        for (sg_node *m; (m = sg_list_pop(&lane->ready)) != NULL;) {
-            sg_outbatch *b = SG_OF(m, sg_outbatch, node);
-            if (b->unsure)
-                sg_fail(&err, SEG_EUNKNOWN, "it may or may not be stored: %s", text);
-            else
-                sg_fail(&err, status, "%s", text);
-            sg_outbatch_done(b, err.status, &err);
-        }
+        for (sg_node *m; (m = sg_list_first(&lane->ready)) != NULL;)
+            sg_outbatch_fail(SG_OF(m, sg_outbatch, node), status, text);
         if (lane->n_flying == 0)
             sg_list_remove(&lane->busy);
     }

@@ -109,6 +109,8 @@ struct seg_producer {
 
 /* Lock held. Its outcome is known: tell who waits, give the rest to poll. */
 void sg_outbatch_done(sg_outbatch *b, seg_status status, const seg_error *err);
+/* Lock held. It is given up: as unknown where an answer of it was lost. Leaves its list. */
+void sg_outbatch_fail(sg_outbatch *b, seg_status status, const char *text);
 /* Lock held. Nobody needs it any more; freed with its request's answer where it is under way. */
 void sg_outbatch_dispose(sg_outbatch *b);
 /* Lock held. Cut it after its first n messages: the rest is returned, numbered on. NULL: no memory. */
