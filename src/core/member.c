@@ -211,6 +211,16 @@ void sg_member_leave(sg_member *m) {
         m->end = SG_END_LEFT;
 }
 
+void sg_member_rejoin(sg_member *m, int64_t now) {
+    if (m->end != SG_END_LEFT)
+        return;
+    m->end = SG_END_NONE;
+    m->joined = m->known = m->leaving = m->awaiting = m->woken = false;
+    m->version = 0;
+    m->due = now;
+    m->safe_until = INT64_MIN;
+}
+
 bool sg_member_change_next(sg_member *m, sg_member_change *out) {
     if (m->count == 0)
         return false;

@@ -115,6 +115,10 @@ sg_key sg_key_committed(const char *ns, const char *stream, uint32_t p) {
     return make("sg:{%s/%s/%u}:committed", ns, stream, p);
 }
 
+sg_key sg_key_forwards(const char *ns, const char *stream, uint32_t p) {
+    return make("sg:{%s/%s/%u}:forwards", ns, stream, p);
+}
+
 sg_key sg_key_wake(const char *ns, const char *stream, const char *group, const char *member) {
     return make("sg:{%s/%s}:wake:%s:%s", ns, stream, group, member);
 }

@@ -35,6 +35,7 @@ sg_key sg_key_log(const char *ns, const char *stream, uint32_t p);     /* sg:{NS
 sg_key sg_key_state(const char *ns, const char *stream, uint32_t p);   /* sg:{NS/S/P}:state */
 sg_key sg_key_cursors(const char *ns, const char *stream, uint32_t p); /* sg:{NS/S/P}:cursors */
 sg_key sg_key_committed(const char *ns, const char *stream, uint32_t p); /* sg:{NS/S/P}:committed */
+sg_key sg_key_forwards(const char *ns, const char *stream, uint32_t p);  /* sg:{NS/S/P}:forwards */
 /* The sharded Pub/Sub channel on which a member is woken: sg:{NS/S}:wake:G:MEMBER */
 sg_key sg_key_wake(const char *ns, const char *stream, const char *group, const char *member);
 #endif

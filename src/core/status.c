@@ -44,7 +44,7 @@ const char *seg_on_full_name(seg_on_full policy) {
     switch (policy) {
     case SEG_BLOCK:
         return "block";
-    case SEG_REJECT:
+    case SEG_FAIL:
         return "reject";
     case SEG_DROP_OLDEST:
         return "drop-oldest";

@@ -342,6 +342,38 @@ TEST(leaving_says_good_bye_with_what_was_released) {
     sg_member_free(m);
 }
 
+/* A member that left for a while: nothing is asked until it rejoins, and then as at first. */
+TEST(one_that_has_left_may_begin_anew) {
+    sg_member *m = sg_member_new(1000, 4);
+    sg_member_ask q;
+    const sg_grant one = {.partition = 2, .give = false, .epoch = 7};
+    sg_member_change change;
+    CHECK(m != NULL);
+    sg_member_rejoin(m, 5); /* it has not left */
+    sg_member_ask_now(m, 10, &q);
+    sg_member_answered(m, 11, 3, -1, true, &one, 1);
+    CHECK(sg_member_change_next(m, &change));
+    sg_member_leave(m);
+    sg_member_ask_now(m, 20, &q);
+    CHECK_EQ(q.op, SG_MEMBER_LEAVE);
+    sg_member_ended(m, SG_END_LEFT);
+    CHECK(sg_member_change_next(m, &change));
+    CHECK_EQ(change.what, SG_PART_LOST);
+    CHECK_EQ(sg_member_due(m), INT64_MAX);
+    sg_member_rejoin(m, 500);
+    CHECK_EQ(sg_member_over(m), SG_END_NONE);
+    CHECK_EQ(sg_member_due(m), 500);
+    CHECK(!sg_member_joined(m));
+    sg_member_ask_now(m, 500, &q);
+    CHECK_EQ(q.op, SG_MEMBER_JOIN);
+    CHECK_EQ(q.version, 0);
+    CHECK_EQ(q.n_released, 0);
+    sg_member_answered(m, 501, 1, -1, true, &one, 1);
+    CHECK(sg_member_change_next(m, &change));
+    CHECK_EQ(change.what, SG_PART_GRANTED);
+    sg_member_free(m);
+}
+
 TEST(leaving_before_it_has_joined) {
     sg_member *m = new_member(1);
     sg_member_leave(m);

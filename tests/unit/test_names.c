@@ -86,6 +86,7 @@ TEST(keys) {
     check_key(sg_key_state("n", "s", 4095), "sg:{n/s/4095}:state");
     check_key(sg_key_cursors("n", "s", 7), "sg:{n/s/7}:cursors");
     check_key(sg_key_committed("n", "s", 7), "sg:{n/s/7}:committed");
+    check_key(sg_key_forwards("n", "s", 7), "sg:{n/s/7}:forwards");
     check_key(sg_key_wake("n", "s", "g", "m"), "sg:{n/s}:wake:g:m");
 }
 

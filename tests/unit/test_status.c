@@ -50,7 +50,7 @@ TEST(init_zeroes_and_sets_the_size) {
 
 TEST(policies_have_names) {
     CHECK_STR(seg_on_full_name(SEG_BLOCK), "block");
-    CHECK_STR(seg_on_full_name(SEG_REJECT), "reject");
+    CHECK_STR(seg_on_full_name(SEG_FAIL), "reject");
     CHECK_STR(seg_on_full_name(SEG_DROP_OLDEST), "drop-oldest");
     CHECK(seg_on_full_name((seg_on_full)3) == NULL);
 }

@@ -357,7 +357,7 @@ typedef struct pair {
     int64_t now;
     uint64_t version;
     size_t said_committed;
-    sg_buf said, map, expected;
+    sg_buf said, map, expected; /* said: the map and the tries, one behind the other */
 } pair;
 
 static void check_commit(pair *p) {
@@ -366,6 +366,7 @@ static void check_commit(pair *p) {
     CHECK(sg_window_map(p->w, &p->map));
     model_map(&p->m, &p->expected);
     CHECK_MEM(p->map.data, p->map.len, p->expected.data, p->expected.len);
+    CHECK(sg_window_tries(p->w, &p->map));
     bool same = p->said_committed == p->m.committed && p->said.len == p->map.len &&
                 (p->map.len == 0 || memcmp(p->said.data, p->map.data, p->map.len) == 0);
     CHECK_EQ(version == p->version, same);
@@ -490,6 +491,9 @@ static void hand_over(pair *p) {
     sg_window_free(p->w);
     p->w = next;
     p->version = sg_window_version(next);
+    p->said_committed = m->committed;
+    sg_buf_clear(&p->said); /* it is not told the tries: test_tries.c is about them */
+    CHECK(sg_buf_append(&p->said, p->map.data, p->map.len));
     for (size_t i = 0; i < SPAN; i++) {
         if (m->state[i] == FLYING)
             m->state[i] = UNSEEN;
