@@ -1,8 +1,13 @@
 # Writes OUTPUT, a C file with the bytes and SHA-1 of each Lua script that the file LIST names, one
 # a line. Run at build time:  cmake -DLIST=... -DOUTPUT=... -P embed_scripts.cmake
 #
-# Comments and indentation go, lines stay (and the one that names the keys): the guard of each append travels with its body, which the
-# server hashes every time, and its errors name lines.
+# A file that does not begin with "#!lua" is a part of another one and no script. NAME.lua with a
+# line "--PART: all" gives two scripts: NAME, in which that line and all that begin with "--PART: "
+# are comments like others, and NAME_PART, in which the file PART.lua stands in the place of that
+# line and the others are code.
+#
+# Comments and indentation go, lines stay (and the one that names the keys): the guard of each append
+# travels with its body, which the server hashes every time, and its errors name lines.
 #
 # Byte arrays rather than string literals: C promises only 4095 characters for a literal, and no
 # escaping can then change what the server will hash.
@@ -11,9 +16,10 @@ file(STRINGS "${LIST}" scripts)
 set(bodies "")
 set(rows "")
 set(count 0)
-foreach(script IN LISTS scripts)
-  get_filename_component(name "${script}" NAME_WE)
-  file(READ "${script}" text)
+
+# Adds the script `name`, whose text the variable `variable` holds, to bodies and rows.
+function(embed name variable)
+  set(text "${${variable}}")
   string(REGEX REPLACE "\n +" "\n" text "${text}")
   string(REPLACE "\n-- KEYS" "\n@@ KEYS" text "${text}")
   string(REGEX REPLACE "\n--[^\n]*" "\n" text "${text}")
@@ -26,10 +32,30 @@ foreach(script IN LISTS scripts)
   # 19 bytes of 5 characters keep the lines within 100 columns.
   string(REPEAT "....." 19 line)
   string(REGEX REPLACE "(${line})" "\\1\n    " bytes "${bytes}")
-  string(APPEND bodies "/* ${name}.lua */\n"
+  string(APPEND bodies "/* ${name} */\n"
                        "static const unsigned char body_${count}[] = {\n    ${bytes}0};\n\n")
   string(APPEND rows "    {\"${name}\", (const char *)body_${count}, ${size}, \"${sha1}\"},\n")
   math(EXPR count "${count} + 1")
+  set(bodies "${bodies}" PARENT_SCOPE)
+  set(rows "${rows}" PARENT_SCOPE)
+  set(count "${count}" PARENT_SCOPE)
+endfunction()
+
+foreach(script IN LISTS scripts)
+  get_filename_component(name "${script}" NAME_WE)
+  get_filename_component(directory "${script}" DIRECTORY)
+  file(READ "${script}" text)
+  if(NOT text MATCHES "^#!lua")
+    continue()
+  endif()
+  embed(${name} text)
+  if(text MATCHES "\n *--([a-z]+): all\n")
+    set(part "${CMAKE_MATCH_1}")
+    file(READ "${directory}/${part}.lua" part_text)
+    string(REPLACE "--${part}: all\n" "${part_text}" text "${text}")
+    string(REGEX REPLACE "\n *--${part}: " "\n" text "${text}")
+    embed(${name}_${part} text)
+  endif()
 endforeach()
 if(count EQUAL 0)
   set(rows "    {NULL, NULL, 0, NULL},\n") # C has no empty array

@@ -85,6 +85,7 @@ typedef enum sg_append_kind {
     SG_APPEND_GAP,
     SG_APPEND_STALE,
     SG_APPEND_ERA,
+    SG_APPEND_HELD,   /* forwarding: not all of its messages may be stored; none was */
     SG_APPEND_LOST,   /* the stream's state is missing: ask for its meta */
     SG_APPEND_REFUSED /* err says why; nothing was stored, but where `unsure` */
 } sg_append_kind;
@@ -97,8 +98,23 @@ typedef struct sg_append_answer {
     uint64_t offset; /* STORED: of the first message; UINT64_MAX where it is not known any more */
     uint64_t number; /* FULL, TOOBIG: bound; GAP: last sequence; ERA: era */
     uint64_t room;   /* FULL: messages that would still fit */
-    seg_error err;   /* all but STORED */
+    /* HELD: the numbers of the messages, from 0 in the batch, that must leave it, ascending; see
+     * sg_numbers_next. No number is in two lists. Valid during the callback. */
+    seg_bytes dups;    /* stored before, as the output of the same input */
+    seg_bytes fenced;  /* their sender is no owner any more, or has sent them again since */
+    seg_bytes differs; /* the output stored in their place was another one */
+    seg_error err;     /* all but STORED */
 } sg_append_answer;
+
+/* Which input a message results from: the `index`-th output of `offset` of `input`. Each is stored
+ * once, whoever sends it, and however often. */
+typedef struct sg_forward_of {
+    const char *input; /* 1 to 100 of [0-9a-z.] */
+    uint64_t epoch;    /* of the input's owner: larger ones fence smaller ones */
+    uint64_t base;     /* the input's committed offset, as a commit has stored it */
+    uint64_t offset;
+    uint32_t index, crc; /* crc: of the output; tells whether a repeated one is the same */
+} sg_forward_of;
 
 typedef struct sg_append {
     const sg_stream *stream;
@@ -108,22 +124,32 @@ typedef struct sg_append {
     uint32_t count; /* 0: no batch, only check rights and mend */
     const void *batch;
     size_t batch_len;
+    const sg_forward_of *forwards; /* `count` of them; NULL: the messages result from no input */
+    bool forwarding; /* with count 0: check also the rights that messages with `forwards` need */
 } sg_append;
 
 bool sg_append_send(sg_conn *c, const sg_append *a, sg_result_fn *fn, void *arg);
 /* `probe`: it had no batch. */
 void sg_append_read(const sg_result *r, bool probe, sg_append_answer *out);
+/* Take the first number of a list off its front. False: there is no further one. */
+bool sg_numbers_next(seg_bytes *list, uint32_t *n);
 
 /* ---- groups ------------------------------------------------------------------------------- */
+
+/* Where a group starts. */
+typedef struct sg_start_at {
+    seg_start kind;
+    int64_t at; /* of SEG_AT_OFFSET and SEG_AT_TIME; at least 0 */
+} sg_start_at;
 
 typedef struct sg_group_answer {
     seg_status status; /* EEXIST: it is being deleted; ELOST, ENOENT */
     bool lost, creating;
     seg_error err;
     char gid[33];
-    seg_start start;
+    sg_start_at start; /* the one that is stored: whoever finishes a creation goes by it */
 } sg_group_answer;
-bool sg_group_open_send(sg_conn *c, const sg_stream *s, const sg_group *g, seg_start start,
+bool sg_group_open_send(sg_conn *c, const sg_stream *s, const sg_group *g, const sg_start_at *start,
                         sg_result_fn *fn, void *arg);
 void sg_group_open_read(const sg_result *r, sg_group_answer *out);
 bool sg_group_ready_send(sg_conn *c, const sg_stream *s, const sg_group *g, sg_result_fn *fn,
@@ -154,7 +180,8 @@ bool sg_sync_send(sg_conn *c, const sg_sync *s, sg_result_fn *fn, void *arg);
 
 /* ---- cursors ------------------------------------------------------------------------------ */
 
-bool sg_cursor_create_send(sg_conn *c, const sg_stream *s, const sg_group *g, seg_start start,
+/* start: "earliest", "latest", or an offset, which is cut to what the partition holds. */
+bool sg_cursor_create_send(sg_conn *c, const sg_stream *s, const sg_group *g, const char *start,
                            uint32_t p, sg_result_fn *fn, void *arg);
 bool sg_cursor_delete_send(sg_conn *c, const sg_stream *s, const sg_group *g, uint32_t p,
                            sg_result_fn *fn, void *arg);
@@ -171,15 +198,27 @@ typedef struct sg_cursor_answer {
     sg_cursor_kind kind;
     bool lost;
     uint64_t era, committed, first, next, epoch, number;
-    seg_bytes acks; /* valid during the callback */
+    /* Of an acquire, or a read with a group. */
+    uint64_t since;              /* the epoch of the last seek; 0: none */
+    bool clean;                  /* the last owner handed over; otherwise: */
+    uint64_t high;               /* all below it may have been delivered */
+    seg_bytes acks, tries, note; /* valid during the callback */
     seg_error err;
 } sg_cursor_answer;
 
 bool sg_cursor_acquire_send(sg_conn *c, const sg_stream *s, const sg_group *g, uint32_t p,
                             uint64_t epoch, const char *nonce, sg_result_fn *fn, void *arg);
-bool sg_cursor_commit_send(sg_conn *c, const sg_stream *s, const sg_group *g, uint32_t p,
-                           uint64_t epoch, uint64_t seq, uint64_t committed, seg_bytes acks,
-                           sg_result_fn *fn, void *arg);
+/* What a commit stores. */
+typedef struct sg_commit {
+    const sg_stream *stream;
+    const sg_group *group;
+    uint32_t partition;
+    uint64_t epoch, seq, committed;
+    uint64_t high; /* all below it may be delivered from now on */
+    bool clean;    /* nothing is in hand any more: the place of `high` stays empty */
+    seg_bytes acks, tries, note;
+} sg_commit;
+bool sg_cursor_commit_send(sg_conn *c, const sg_commit *m, sg_result_fn *fn, void *arg);
 /* group may be NULL. */
 bool sg_cursor_read_send(sg_conn *c, const sg_stream *s, const char *group, uint32_t p,
                          sg_result_fn *fn, void *arg);

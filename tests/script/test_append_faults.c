@@ -265,8 +265,11 @@ TEST(a_full_server_refuses_the_whole_transaction) {
     check_contents(&r, before);
     /* It can be drained all the same, and probed. */
     CHECK_STR(raw_probe(&r), "OK 3");
-    CHECK_STR(raw_call(&r, "cursor_acquire", RAW_INC, "g", RAW_GID, "1", "n", NULL), "OK 1 0 0 3 ");
-    CHECK_STR(raw_call(&r, "cursor_commit", RAW_INC, "g", RAW_GID, "1", "1", "3", "", NULL), "OK");
+    CHECK_STR(raw_call(&r, "cursor_acquire", RAW_INC, "g", RAW_GID, "1", "n", NULL),
+              "OK 1 0 0 3     0");
+    CHECK_STR(
+        raw_call(&r, "cursor_commit", RAW_INC, "g", RAW_GID, "1", "1", "3", "", "", "", "", NULL),
+        "OK");
     raw_cmd(&r, "CONFIG SET maxmemory 0");
     CHECK_STR(raw_append(&r, (raw_batch){.first = 4, .n = 2}), "[OK 3] 1-4");
     raw_check_log(&r);
@@ -436,7 +439,7 @@ TEST(script_flush_between_changes_nothing) {
                   raw_line("[OK %u] 1-%u", 3 + 2 * i, 4 + 2 * i));
         raw_cmd(&r, "SCRIPT FLUSH SYNC");
         CHECK_STR(raw_call(&r, "cursor_acquire", RAW_INC, "g", RAW_GID, "1", "n", NULL),
-                  raw_line("OK 1 0 0 %u ", 5 + 2 * i));
+                  raw_line("OK 1 0 0 %u     0", 5 + 2 * i));
     }
     raw_check_log(&r);
     raw_stop(&r);

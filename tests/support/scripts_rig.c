@@ -113,6 +113,8 @@ sg_key raw_key(const raw *r, char which) {
         return sg_key_cursors(RAW_NS, RAW_STREAM, r->partition);
     case 'K':
         return sg_key_committed(RAW_NS, RAW_STREAM, r->partition);
+    case 'F':
+        return sg_key_forwards(RAW_NS, RAW_STREAM, r->partition);
     case 'w':
         return sg_key_wake(RAW_NS, RAW_STREAM, r->group, "");
     default:
@@ -162,12 +164,27 @@ static const struct sg_script_text *text_of(const char *script) {
 static const struct {
     const char *script, *keys;
 } KEYS[] = {
-    {"append", "SL"},          {"cursor_acquire", "SLCK"},   {"cursor_commit", "SLCK"},
-    {"cursor_create", "SLCK"}, {"cursor_delete", "SLCK"},    {"cursor_read", "SLCK"},
-    {"group_delete", "Ggl"},   {"group_describe", "mglp"},   {"group_drop", "Gglp"},
-    {"group_open", "mGglp"},   {"group_ready", "g"},         {"group_sync", "mglp"},
-    {"stream_create", "m"},    {"stream_delete", "mG"},      {"stream_drop", "mG"},
-    {"stream_ready", "m"},     {"partition_create", "SLCK"}, {"partition_delete", "SLCK"},
+    {"append", "SL"},
+    {"append_forward", "SLF"},
+    {"cursor_acquire", "SLCK"},
+    {"cursor_commit", "SLCK"},
+    {"cursor_create", "SLCK"},
+    {"cursor_delete", "SLCK"},
+    {"cursor_read", "SLCK"},
+    {"group_delete", "Ggl"},
+    {"group_describe", "mglp"},
+    {"group_drop", "Gglp"},
+    {"group_open", "mGglp"},
+    {"group_ready", "g"},
+    {"group_sync", "mglp"},
+    {"stream_create", "m"},
+    {"stream_delete", "mG"},
+    {"stream_drop", "mG"},
+    {"stream_ready", "m"},
+    {"partition_create", "SLCKF"},
+    {"partition_delete", "SLCKF"},
+    {"cursor_seek", "SLCK"},
+    {"group_seek", "mglp"},
 };
 
 static const char *keys_of(const char *script) {
@@ -263,11 +280,20 @@ static redisReply *next_reply(const raw *r) {
     return reply;
 }
 
+/* What EXEC answers. */
+static const char *answer_of_exec(const raw *r) {
+    const char *queued = NULL;
+    for (int i = 0; i < 3; i++) {
+        queued = raw_text(next_reply(r));
+    }
+    CHECK(queued != NULL);
+    return raw_text(next_reply(r));
+}
+
 const char *raw_append(const raw *r, raw_batch b) {
     const char *inc = b.inc ? b.inc : RAW_INC, *pid = b.pid ? b.pid : "p1";
     uint64_t era = b.era ? b.era : 1, gen = b.gen ? b.gen : 1;
     const struct sg_script_text *t = text_of("append");
-    const char *queued = NULL;
     redisAppendCommand(r->c, "MULTI");
     redisAppendCommand(r->c, "EVAL %b 2 %s %s %s %" PRIu64 " %s %" PRIu64 " %" PRIu64 " %" PRIu64,
                        t->body, t->len, RAW_KEY(r, 'S'), RAW_KEY(r, 'L'), inc, era, pid, gen,
@@ -275,11 +301,76 @@ const char *raw_append(const raw *r, raw_batch b) {
     redisAppendCommand(r->c, "XADD %s NOMKSTREAM %" PRIu64 "-* b %s", RAW_KEY(r, 'L'), era,
                        raw_line("%s %" PRIu64 " %" PRIu64 " %" PRIu64, pid, gen, b.first, b.n));
     redisAppendCommand(r->c, "EXEC");
-    for (int i = 0; i < 3; i++) {
-        queued = raw_text(next_reply(r));
+    return answer_of_exec(r);
+}
+
+/* The arguments of a guard, one after the other. */
+typedef struct args {
+    char text[1 << 18];
+    const char *at[8192];
+    size_t n, used;
+} args;
+
+__attribute__((format(printf, 2, 3))) static void add(args *a, const char *format, ...) {
+    va_list list;
+    CHECK_LT(a->n, sizeof a->at / sizeof *a->at);
+    a->at[a->n++] = a->text + a->used;
+    va_start(list, format);
+    a->used += (size_t)vsnprintf(a->text + a->used, sizeof a->text - a->used, format, list) + 1;
+    va_end(list);
+    CHECK_LT(a->used, sizeof a->text);
+}
+
+/* In runs of messages with the same origin. */
+static void add_origins(args *a, const raw_output *from, uint64_t n) {
+    for (uint64_t i = 0, end; i < n; i = end) {
+        end = i + 1;
+        while (end < n && strcmp(from[end].input, from[i].input) == 0 &&
+               from[end].epoch == from[i].epoch && from[end].base == from[i].base) {
+            end++;
+        }
+        add(a, "%s", from[i].input);
+        add(a, "%016" PRIu64, from[i].epoch);
+        add(a, "%016" PRIu64, from[i].base);
+        add(a, "%" PRIu64, end - i);
+        for (uint64_t k = i; k < end; k++) {
+            add(a, "%016" PRIu64 ":%010" PRIu32 ":%08" PRIx32, from[k].offset, from[k].index,
+                from[k].crc);
+        }
     }
-    CHECK(queued != NULL);
-    return raw_text(next_reply(r));
+}
+
+const char *raw_forward(const raw *r, raw_batch b, const raw_output *from) {
+    const char *pid = b.pid ? b.pid : "p1";
+    uint64_t era = b.era ? b.era : 1, gen = b.gen ? b.gen : 1;
+    args *a = calloc(1, sizeof *a);
+    CHECK(a != NULL);
+    add(a, "EVAL");
+    add(a, "%s", text_of("append_forward")->body);
+    add(a, "3");
+    add(a, "%s", RAW_KEY(r, 'S'));
+    add(a, "%s", RAW_KEY(r, 'L'));
+    add(a, "%s", RAW_KEY(r, 'F'));
+    add(a, "%s", b.inc ? b.inc : RAW_INC);
+    add(a, "%" PRIu64, era);
+    add(a, "%s", pid);
+    add(a, "%" PRIu64, gen);
+    add(a, "%" PRIu64, b.first);
+    add(a, "%" PRIu64, b.n);
+    add_origins(a, from, b.n);
+    redisAppendCommand(r->c, "MULTI");
+    redisAppendCommandArgv(r->c, (int)a->n, a->at, NULL);
+    add(a, "%s %" PRIu64 " %" PRIu64 " %" PRIu64, pid, gen, b.first, b.n);
+    const char *payload = a->at[a->n - 1];
+    for (uint64_t i = 0; i < b.n; i++) {
+        a->used--; /* on with the payload, in the place of its end */
+        add(a, " %s/%" PRIu64 "/%" PRIu32 ";", from[i].input, from[i].offset, from[i].index);
+    }
+    redisAppendCommand(r->c, "XADD %s NOMKSTREAM %" PRIu64 "-* b %s", RAW_KEY(r, 'L'), era,
+                       payload);
+    redisAppendCommand(r->c, "EXEC");
+    free(a);
+    return answer_of_exec(r);
 }
 
 const char *raw_probe(const raw *r) {

@@ -41,8 +41,8 @@ void raw_stop(raw *r);
 /* The same stream and server on a connection of its own; to be closed with redisFree(other.c). */
 raw raw_other(const raw *r);
 
-/* m meta, G groups, g group, l leases, p parts; S state, L log, C cursors, K committed; w the wake
- * channel without the member. */
+/* m meta, G groups, g group, l leases, p parts; S state, L log, C cursors, K committed, F forwards;
+ * w the wake channel without the member. */
 sg_key raw_key(const raw *r, char which);
 #define RAW_KEY(r, which) (raw_key(r, which).text)
 
@@ -73,6 +73,14 @@ typedef struct raw_batch {
 } raw_batch;
 /* MULTI, the guard, XADD, EXEC: what EXEC answers. The payload is "pid gen first n". */
 const char *raw_append(const raw *r, raw_batch b);
+typedef struct raw_output {
+    const char *input;
+    uint64_t epoch, base, offset;
+    uint32_t index, crc;
+} raw_output;
+/* The same with the guard append_forward and `from`, b.n of them. The payload also has
+ * " input/offset/index;" of each. */
+const char *raw_forward(const raw *r, raw_batch b, const raw_output *from);
 /* The guard alone with n = 0. */
 const char *raw_probe(const raw *r);
 

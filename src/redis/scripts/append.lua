@@ -22,6 +22,8 @@
 -- A producer's record: "generation sequence used n:last n:last ...": its newest sequence, when it
 -- was used (ms), and its last batches, newest first, as message count and last offset.
 --
+-- Lines that begin with "--forward:" are those of another script, append_forward: see forward.lua.
+--
 -- Memory: the XADD is refused by the server when memory is full, and the whole transaction with it;
 -- so this script need not be, and must not: it has to be able to forbid.
 
@@ -117,18 +119,22 @@ local function prune(now)
     redis.call('HSET', state, 'producers', #kept + 1, 'prune_at', math.max(64, 2 * #kept))
 end
 
--- What an append may come to need, beyond what every one does.
-local function check_rights()
-    for _, command in ipairs({{'XTRIM', log, 'MINID', '0'}, {'XRANGE', log, '-', '+'},
-                              {'XDEL', log, '0-1'}, {'XINFO', 'STREAM', log},
-                              {'HINCRBY', state, 'producers', '1'}, {'HGETALL', state},
-                              {'HDEL', state, 'p:'}}) do
+local function need(commands)
+    for _, command in ipairs(commands) do
         if not redis.acl_check_cmd(unpack(command)) then
             error('NOPERM this user has no right to ' .. command[1], 0)
         end
     end
 end
 
+-- What an append may come to need, beyond what every one does.
+local function check_rights()
+    need({{'XTRIM', log, 'MINID', '0'}, {'XRANGE', log, '-', '+'}, {'XDEL', log, '0-1'},
+          {'XINFO', 'STREAM', log}, {'HINCRBY', state, 'producers', '1'}, {'HGETALL', state},
+          {'HDEL', state, 'p:'}})
+end
+
+--forward: all
 local function guard()
     local inc, era, pid = ARGV[1], ARGV[2], ARGV[3]
     local gen, first, n = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
@@ -142,6 +148,7 @@ local function guard()
         if missing then return {'LOST', missing} end
         redis.call('HSET', state, 'next', s[3])
         check_rights()
+        --forward: need_forward_rights()
         return {'OK', s[3]}
     end
 
@@ -155,6 +162,9 @@ local function guard()
     if first <= seq then return {'DUP', recorded(history, seq, first, n)} end
     if first > seq + 1 then return {'GAP', n2s(seq)} end
     if s[2] ~= era then return {'ERA', s[2]} end
+    --forward: need_forward_rights()
+    --forward: local holding = held(n)
+    --forward: if holding then return holding end
 
     if n > bound then return {'TOOBIG', s[6]} end
     if s[7] ~= 'drop-oldest' then
@@ -179,6 +189,7 @@ local function guard()
     end
     -- Last: what fails before it forbids the XADD, and must not have moved `next`.
     local past = string.match(history, string.rep(' [^ ]+', HISTORY - 1)) or history
+    --forward: remember()
     redis.call('HSET', state, 'next', n2s(next + n), 'first', n2s(kept), 'p:' .. pid,
                n2s(gen) .. ' ' .. n2s(first + n - 1) .. ' ' .. n2s(now) .. ' ' ..
                n2s(n) .. ':' .. n2s(next + n - 1) .. past)

@@ -1,9 +1,12 @@
 #!lua flags=allow-oom
--- cursor_commit: store what a partition's owner has acknowledged.
+-- cursor_commit: store what a partition's owner has acknowledged, what has failed, and what it is about to
+-- deliver.
 --
 -- KEYS  1 state   2 log   3 cursors   4 committed
 -- ARGV  1 incarnation   2 group   3 the group's id   4 epoch   5 sequence of this commit in the epoch, from 1
 --       6 offset of the first message not acknowledged   7 ack map of what is acknowledged past it
+--       8 tries: what has failed, and how often   9 high: all below it may be delivered from now on; '': nothing
+--       is in hand any more   10 note: bytes of the group's own
 -- Returns {'OK'}
 --         {'OLD'}            a later commit of the same owner is stored already: this one came late
 --         {'FENCED', epoch}  the partition has another owner
@@ -11,7 +14,7 @@
 --         {'LOST', what}
 -- Keeps  only the current epoch commits; the committed offset never falls; low as in cursor_create.
 local state, log, cursors, committed = unpack(KEYS)
-local inc, group, gid, epoch, seq, at, acks = unpack(ARGV)
+local inc, group, gid, epoch, seq, at, acks, tries, high, note = unpack(ARGV)
 local s = redis.call('HMGET', state, 'inc', 'era', 'next', 'low')
 if s[1] ~= inc then return {'LOST', s[1] and 'incarnation' or 'state'} end
 local c = redis.call('HMGET', cursors, group .. ':gid', group .. ':epoch', group .. ':seq')
@@ -21,7 +24,9 @@ if c[2] ~= epoch then return {'FENCED', c[2]} end
 before = tonumber(before)
 if tonumber(seq) <= tonumber(c[3]) or tonumber(at) < before then return {'OLD'} end
 if tonumber(at) > tonumber(s[3]) then return {'AHEAD', s[3]} end
-redis.call('HSET', cursors, group .. ':seq', seq, group .. ':acks', acks)
+-- All of them or none: the tries and the ack map begin at this `committed`.
+redis.call('HSET', cursors, group .. ':seq', seq, group .. ':acks', acks, group .. ':tries', tries,
+           group .. ':high', high, group .. ':note', note)
 if tonumber(at) > before then
     redis.call('ZADD', committed, at, group)
     if s[4] == '' or tonumber(s[4]) == before then

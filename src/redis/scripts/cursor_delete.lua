@@ -11,8 +11,9 @@ local have = redis.call('HGET', cursors, group .. ':gid')
 if have and have > ARGV[2] then return {'OK'} end
 redis.pcall('XGROUP', 'DESTROY', log, group)
 redis.call('ZREM', committed, group)
-redis.call('HDEL', cursors, group .. ':gid', group .. ':epoch', group .. ':seq', group .. ':acks',
-           group .. ':owner')
+redis.call('HDEL', cursors, group .. ':gid', group .. ':epoch', group .. ':seq', group .. ':owner',
+           group .. ':acks', group .. ':tries', group .. ':high', group .. ':note',
+           group .. ':since')
 if redis.call('EXISTS', state) == 1 then
     local low = redis.call('ZRANGE', committed, 0, 0, 'WITHSCORES')
     redis.call('HSET', state, 'low', low[2] and string.format('%.0f', tonumber(low[2])) or '')

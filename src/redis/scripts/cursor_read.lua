@@ -3,7 +3,8 @@
 --
 -- KEYS  1 state   2 log   3 cursors   4 committed
 -- ARGV  1 incarnation ('': any)   2 group ('': none)
--- Returns {'OK', era, first retained, next, committed, epoch, ack map}, the last three only with a group
+-- Returns {'OK', era, first retained, next} and, with a group, {..., committed, epoch, ack map, tries, high,
+--                            note, since}, as cursor_acquire
 --         {'LOST', what}
 local state, log, cursors, committed = unpack(KEYS)
 local group = ARGV[2]
@@ -14,9 +15,13 @@ if redis.call('EXISTS', log) == 0 then return {'LOST', 'log'} end
 redis.call('XLEN', log) -- an error where it is something else
 local answer = {'OK', s[2], s[3], s[4]}
 if group ~= '' then
-    local c = redis.call('HMGET', cursors, group .. ':epoch', group .. ':acks')
+    local c = redis.call('HMGET', cursors, group .. ':epoch', group .. ':acks', group .. ':tries',
+                         group .. ':high', group .. ':note', group .. ':since')
     local at = redis.call('ZSCORE', committed, group)
     if not c[1] or not at then return {'LOST', 'cursor'} end
-    answer[5], answer[6], answer[7] = string.format('%.0f', tonumber(at)), c[1], c[2]
+    answer[5] = string.format('%.0f', tonumber(at))
+    for i = 1, 6 do
+        answer[5 + i] = c[i] or (i == 6 and '0' or '')
+    end
 end
 return answer

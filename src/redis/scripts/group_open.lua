@@ -5,7 +5,8 @@
 --
 -- KEYS  1 meta   2 groups   3 group   4 leases   5 parts
 -- ARGV  1 incarnation of the stream   2 group   3 random hex digits for the group's own id, if it is new
---       4 start
+--       4 start: 'earliest' | 'latest' | 'offset:N' | 'time:MS'. Whoever makes the cursors goes by the one that is
+--       answered, and looks for the time's offset in each partition
 -- Returns {'CREATE' | 'READY', id, start} or {'LOST', what} or {'DELETING'}
 local meta, groups, group = KEYS[1], KEYS[2], KEYS[3]
 local m = redis.call('HMGET', meta, 'inc', 'phase')

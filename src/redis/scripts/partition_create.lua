@@ -1,11 +1,11 @@
 #!lua flags=allow-oom
 -- partition_create: one empty partition. Repeating it changes nothing.
 --
--- KEYS  1 state   2 log   3 cursors   4 committed
+-- KEYS  1 state   2 log   3 cursors   4 committed   5 forwards
 -- ARGV  1 incarnation   2 messages kept   3 policy
 -- Returns {'OK'} or {'FOREIGN'} where a newer incarnation, or something else, is there already
 -- Keeps  what an older incarnation left behind is removed, a newer one never touched.
-local state, log, cursors, committed = unpack(KEYS)
+local state, log = KEYS[1], KEYS[2]
 local inc = ARGV[1]
 local kind = redis.call('TYPE', state).ok
 if kind == 'hash' then
@@ -15,7 +15,7 @@ if kind == 'hash' then
 elseif redis.call('EXISTS', unpack(KEYS)) > 0 then
     return {'FOREIGN'} -- not even ours
 end
-redis.call('UNLINK', state, log, cursors, committed)
+redis.call('UNLINK', unpack(KEYS))
 -- The only command that makes a stream with nothing in it.
 redis.call('XGROUP', 'CREATE', log, 'new', '0-0', 'MKSTREAM')
 redis.call('XGROUP', 'DESTROY', log, 'new')

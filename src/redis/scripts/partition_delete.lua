@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- partition_delete: remove a partition of a stream that is being deleted. Repeating it changes nothing.
 --
--- KEYS  1 state   2 log   3 cursors   4 committed
+-- KEYS  1 state   2 log   3 cursors   4 committed   5 forwards
 -- ARGV  1 incarnation
 -- Returns {'OK'}
 -- Keeps  a newer incarnation's partition is not touched: a deletion that comes late does no harm.
