@@ -20,14 +20,16 @@
  *            NULL) only on failure. The text is for people: the fault first, then the way out.
  *            Every function that takes `err` can also return SEG_EINVAL for a NULL or malformed
  *            argument and SEG_ENOMEM; those are not repeated below.
- * Threads    client: any thread. producer: seg_send and seg_send_async from any thread; poll and
- *            flush from one at a time. consumer: one thread at a time, except seg_ack,
- *            seg_consumer_stop and the plain questions (active, member, assignment, counters).
+ * Threads    client: any thread. producer: seg_send, seg_send_async and seg_forward from any thread;
+ *            poll and flush from one at a time. consumer: one thread at a time, except settling
+ *            (seg_ack, seg_settle, seg_forward), seg_consumer_pause, seg_consumer_stop and the plain
+ *            questions (active, member, assignment, counters).
  *            A breach returns SEG_EBUSY where the function returns a status, and is undefined where
  *            it does not (the closes and frees). Handles do not survive fork().
- * Callbacks  Run only inside a poll, flush or close call, on its thread, with no lock held; only
- *            the log callback may run on any thread. They may call anything but poll, flush and
- *            close on the handle that called them.
+ * Callbacks  Run only inside a poll, flush, run or close call, on its thread, with no lock held; only
+ *            the log callback may run on any thread, and handlers run on the threads of
+ *            seg_consumer_run. They may call anything but poll, flush, run and close on the handle
+ *            that called them.
  * Time       Milliseconds, int64_t. A wait of 0 does not block; SEG_FOREVER never gives up.
  *            Time stamps of messages are milliseconds since 1970-01-01 UTC.
  * Names      Namespaces, streams, groups and members: 1 to 200 of [A-Za-z0-9._-].
@@ -118,7 +120,8 @@ typedef struct seg_delivery {
     uint64_t epoch; /* of the ownership under which it was delivered: grows with each new owner
                        of the partition, so it can fence writes to other systems as well */
     uint32_t partition;
-    uint32_t attempt; /* 1 at first, one more with each delivery of it by this consumer */
+    uint32_t attempt; /* 1 at first, one more with each delivery to the group: also across crashes,
+                         where it may be too large by one for each, never too small */
 } seg_delivery;
 
 /* ---- Client ------------------------------------------------------------------------------- */
@@ -171,7 +174,7 @@ SEG_API const char *seg_client_server(const seg_client *c);
 /* What an append does when every message that its bound leaves room for is still unread. */
 typedef enum seg_on_full {
     SEG_BLOCK = 0,  /* the producer keeps it and tries again until its delivery timeout */
-    SEG_REJECT,     /* the send fails at once with SEG_EFULL */
+    SEG_FAIL,       /* "reject": the send fails at once with SEG_EFULL */
     SEG_DROP_OLDEST /* the oldest messages make room, read or not: a ring buffer */
 } seg_on_full;
 
@@ -280,6 +283,48 @@ SEG_API const char *seg_group_info_host(const seg_group_info *g, size_t i);   /*
 SEG_API const uint32_t *seg_group_info_owned(const seg_group_info *g, size_t i, size_t *n);
 SEG_API void seg_group_info_free(seg_group_info *g);
 
+/* ---- Moving a group ------------------------------------------------------------------------ */
+
+typedef enum seg_seek_to {
+    SEG_SEEK_START = 1, /* the oldest message that is kept */
+    SEG_SEEK_END,       /* behind the newest one */
+    SEG_SEEK_OFFSET,    /* the offset `value` */
+    SEG_SEEK_TIME,      /* the first message with a timestamp of `value` (ms since 1970) or later, taken
+                           as rising along the partition */
+    SEG_SEEK_BY         /* `value` messages on from where the group is; negative: back */
+} seg_seek_to;
+
+typedef struct seg_seek_options {
+    size_t size;
+    seg_seek_to to; /* no default */
+    int64_t value;
+    const uint32_t *partitions; /* only these; default: all */
+    size_t n_partitions;
+    bool execute;      /* do it; otherwise only plan */
+    bool while_active; /* also while the group has live members: they lose what they hold, and go on
+                          from the new place */
+} seg_seek_options;
+
+typedef struct seg_seek_step {
+    uint32_t partition;
+    uint64_t era;
+    uint64_t before; /* committed offset; UINT64_MAX where the group does not exist yet */
+    uint64_t after;  /* cut to what the partition holds */
+} seg_seek_step;
+
+/* What a seek does, or did; an immutable snapshot, by partition; any thread. */
+typedef struct seg_seek_plan seg_seek_plan;
+SEG_API size_t seg_seek_plan_count(const seg_seek_plan *p);
+SEG_API const seg_seek_step *seg_seek_plan_at(const seg_seek_plan *p, size_t i); /* NULL past the end */
+SEG_API void seg_seek_plan_free(seg_seek_plan *p);
+
+/* Move a group's place in a stream. All that it had acknowledged past the new place is forgotten. A
+ * group that does not exist is created there, where `execute` is set. Errors: ENOENT (no such stream),
+ * EEXIST (the group has live members), EUNKNOWN (no answer: make the call again), ELOST. Any thread. A
+ * script for each partition, and some reads for SEG_SEEK_TIME, pipelined. */
+SEG_API seg_status seg_group_seek(seg_seek_plan **out, seg_client *c, const char *stream,
+                                  const char *group, const seg_seek_options *opts, seg_error *err);
+
 /* ---- Producer ----------------------------------------------------------------------------- */
 
 /* A message to send. */
@@ -349,6 +394,10 @@ typedef struct seg_producer_stats {
 } seg_producer_stats;
 SEG_API void seg_producer_get_stats(const seg_producer *p, seg_producer_stats *out);
 
+/* A descriptor for poll(2) and event loops, readable exactly while seg_producer_poll has callbacks to
+ * run. Only wait on it; it is closed with the producer. -1: none to be had. Any thread. */
+SEG_API int seg_producer_fd(seg_producer *p);
+
 /* Close; what is still unsent gets SEG_ECLOSED, what is under way and unanswered SEG_EUNKNOWN, by
  * their callbacks, in this call. Flush before, if it must arrive. Never waits for the server. */
 SEG_API void seg_producer_close(seg_producer *p);
@@ -370,7 +419,20 @@ typedef void seg_rebalance_fn(seg_rebalance what, const uint32_t *partitions, si
  * policy drop-oldest), and will not be delivered. */
 typedef void seg_overtaken_fn(uint32_t partition, seg_id first, uint64_t count, void *arg);
 
-typedef enum seg_start { SEG_EARLIEST = 0, SEG_LATEST } seg_start;
+/* Where a group starts that a consumer creates. */
+typedef enum seg_start {
+    SEG_EARLIEST = 0, /* at the oldest message that is kept */
+    SEG_LATEST,       /* behind the newest one */
+    SEG_AT_OFFSET,    /* at the offset start_at in every partition, or the nearest there is */
+    SEG_AT_TIME       /* at the first message whose timestamp is start_at (ms since 1970) or later */
+} seg_start;
+
+/* What waits while a message waits for its retry. */
+typedef enum seg_ordering {
+    SEG_BY_KEY = 0,   /* the later messages of its key; those without a key wait for nothing */
+    SEG_BY_PARTITION, /* the later messages of its partition */
+    SEG_UNORDERED     /* nothing */
+} seg_ordering;
 
 typedef struct seg_consumer_options {
     size_t size;
@@ -391,11 +453,29 @@ typedef struct seg_consumer_options {
     void *rebalance_arg;
     seg_overtaken_fn *on_overtaken; /* run by poll */
     void *overtaken_arg;
+    int64_t start_at;      /* of SEG_AT_OFFSET and SEG_AT_TIME */
+    const char *instance;  /* a static member: its name, as `name`, and closing it does not leave the
+                              group: for one session timeout its partitions wait for a consumer of
+                              the same instance, and nothing moves. Not together with `name`. */
+    seg_ordering ordering; /* default SEG_BY_KEY */
+    uint32_t max_attempts; /* a message that has failed so often is dead-lettered; default 0: never.
+                              It counts as failed when it is settled with SEG_RETRY, when its ack
+                              timeout runs out, and when its consumer dies with it. */
+    int64_t retry_delay;   /* before the second attempt; doubles with each further one, less a random
+                              part of up to a half; default 100 */
+    int64_t retry_delay_max;   /* default 30000 */
+    size_t max_parked;         /* bytes of messages that are delivered or wait behind others, and not
+                                  settled, shared evenly by the partitions owned: past its share a
+                                  partition is not read on; default 64 MiB; at least 64 KiB */
+    int64_t max_poll_interval; /* a consumer whose application takes nothing for so long, while
+                                  messages wait, gives its partitions back and joins again with its
+                                  next poll; at least 100; default 300000; SEG_FOREVER */
 } seg_consumer_options;
 
 /* Join `group` on `stream`; the group is created on first use. Returns once the member is known to
  * the server; partitions come while polling. Errors: ENOENT (no such stream), ELOST, and the
- * client's. Any thread. One script, and one for each partition where the group is new. */
+ * client's. Any thread. One script, and one for each partition where the group is new (with
+ * SEG_AT_TIME a search in each before, of some reads). */
 SEG_API seg_status seg_consumer_open(seg_consumer **out, seg_client *c, const char *stream,
                                      const seg_consumer_options *opts, seg_error *err);
 
@@ -420,8 +500,10 @@ SEG_API const seg_message *seg_batch_at(const seg_batch *b, size_t i); /* NULL p
 SEG_API void seg_batch_free(seg_batch *b);                             /* acknowledges nothing */
 
 /* Return up to `max` (1 to 1000000) messages, waiting for the first at most `wait`; the batch may
- * be empty. Those of one partition come in offset order, one whose ack timeout ran out comes
- * again before any later one of its partition. Runs the callbacks. `*out` is always set on SEG_OK.
+ * be empty. Those of one key (or of one partition, or none: see seg_ordering) come in offset order: no
+ * message is returned while an earlier one waits for its retry. One that is in the application's
+ * hands does not hold up others: after SEG_RETRY settle the later messages of its key that you hold
+ * with SEG_RELEASE, unhandled, and they come again in order. Runs the callbacks. `*out` is always set on SEG_OK.
  * Errors, each meaning that this consumer is over, has left its group and wants closing: ENOENT
  * (stream or group deleted), ELOST (the server has less than what was read or committed), EFENCED
  * (replaced by a newer consumer of its name), ECLOSED (after seg_consumer_stop), EACCES, ESERVER,
@@ -439,6 +521,84 @@ SEG_API seg_status seg_ack(seg_consumer *c, const seg_delivery *d, size_t n, seg
 
 /* seg_ack for all messages of a batch. Any thread. */
 SEG_API seg_status seg_ack_batch(seg_consumer *c, const seg_batch *b, seg_error *err);
+
+/* The fate of a delivery. */
+typedef enum seg_verdict {
+    SEG_ACK = 1, /* done */
+    SEG_RETRY,   /* failed: deliver it again after a delay, or dead-letter it after max_attempts */
+    SEG_RELEASE, /* not handled: deliver it again in its turn; the attempt does not count */
+    SEG_REJECT,  /* hopeless: to the dead letters, now */
+    SEG_EXTEND,  /* still at work: the ack timeout begins anew */
+    SEG_DEFER    /* from a handler: seg_settle will be called later. Not for seg_settle itself. */
+} seg_verdict;
+
+typedef struct seg_settlement {
+    size_t size;
+    int64_t delay;      /* SEG_RETRY: ms until it comes again; 0: by retry_delay; negative: at once.
+                           SEG_EXTEND: ms from now; 0: ack_timeout */
+    const char *reason; /* SEG_RETRY, SEG_REJECT: for people, kept with the dead letter; the first 255
+                           bytes */
+} seg_settlement;
+
+/* Settle `n` deliveries; `how` may be NULL. Queued, like seg_ack. Dead letters go to the stream
+ * "<stream>.<group>.dlq", each once; until one is stored there its message stays unsettled.
+ * Errors: EFENCED (at least one is not in this consumer's hands any more: its partition moved, or its
+ * ack timeout ran out and the verdict was not final; the others are settled), EINVAL (one was never
+ * delivered; SEG_DEFER; SEG_REJECT where the dead letters' name would be longer than 200). Any thread.
+ * Never blocks. */
+SEG_API seg_status seg_settle(seg_consumer *c, const seg_delivery *d, size_t n, seg_verdict verdict,
+                              const seg_settlement *how, seg_error *err);
+
+/* Send a message that results from the delivery `d`, exactly once: however often the delivery is
+ * repeated, by whichever consumer, after whichever crash, the producer's stream gets it once. The
+ * delivery's SEG_ACK takes effect once all that was forwarded for it is stored; settle it after the
+ * last call. What the application must keep: the same input gives the same outputs (key, value,
+ * headers; timestamps are set from the input's where 0) in the same order of calls. Another output in
+ * the place of a stored one is found and refused: the delivery then fails as with SEG_RETRY, and
+ * event "forward-differs" is logged. A forwarded message is tried until it is stored: it knows no
+ * delivery timeout. seg_group_seek makes all outputs after it new ones.
+ * Errors: EFENCED (the partition has moved), EINVAL (not in flight), EFULL (no room in the producer's
+ * queue within its delivery timeout), and seg_send_async's. Any thread; waits for room. */
+SEG_API seg_status seg_forward(seg_consumer *c, const seg_delivery *d, seg_producer *p,
+                               const seg_record *r, seg_error *err);
+
+/* ---- Handlers ----------------------------------------------------------------------------- */
+
+/* Handle one message; return its fate, with details in `how` (zeroed before; copied after). The
+ * message lives until the handler returns. */
+typedef seg_verdict seg_handler_fn(const seg_message *m, seg_settlement *how, void *arg);
+
+typedef struct seg_run_options {
+    size_t size;
+    seg_handler_fn *handler; /* no default; runs on the workers' threads, many at once */
+    void *arg;
+    uint32_t workers; /* threads; default 1; up to 1024 */
+} seg_run_options;
+
+/* Poll, handle and settle until stopped. Messages of one key are handled one after another (of one
+ * partition with SEG_BY_PARTITION), all others in parallel, however many partitions there are. The ack
+ * timeout does not run while a handler runs: only for what it deferred. Callbacks run on the calling
+ * thread. Returns SEG_OK after seg_consumer_stop, when the handlers under way have returned and their
+ * verdicts are stored or command_timeout has passed; and poll's errors. Call seg_consumer_close next.
+ * One thread at a time, in the place of polling. */
+SEG_API seg_status seg_consumer_run(seg_consumer *c, const seg_run_options *opts, seg_error *err);
+
+/* ---- Flow ---------------------------------------------------------------------------------- */
+
+#define SEG_ALL_PARTITIONS UINT32_MAX
+
+/* Deliver nothing more from a partition (or all) until it is resumed; its ownership, what is in
+ * flight and heartbeats go on. Kept while the partition is elsewhere. EINVAL: no such partition. Any
+ * thread. */
+SEG_API seg_status seg_consumer_pause(seg_consumer *c, uint32_t partition, bool paused,
+                                      seg_error *err);
+/* Is this partition paused (SEG_ALL_PARTITIONS: are all)? Any thread. */
+SEG_API bool seg_consumer_paused(const seg_consumer *c, uint32_t partition);
+
+/* A descriptor for poll(2) and event loops, readable exactly while seg_consumer_poll has something to
+ * do: a message, a callback, an end. Only wait on it; it is closed with the consumer. -1: none to be
+ * had. Any thread. */
+SEG_API int seg_consumer_fd(seg_consumer *c);
 
 /* Wait until the server has stored every acknowledgement made so far: none of these messages is
  * delivered to the group again. Errors: ETIMEDOUT, EFENCED (a partition moved before), and poll's.
@@ -464,16 +624,71 @@ typedef struct seg_consumer_stats {
     uint64_t fenced;                        /* commits that the server refused */
     uint64_t rebalances;                    /* partitions gained and lost */
     uint64_t prefetched_bytes;              /* now */
+    uint64_t retried, rejected;             /* verdicts */
+    uint64_t dead_lettered;                 /* messages stored with the dead letters */
+    uint64_t forwarded;                     /* messages stored by seg_forward */
+    uint64_t parked;                        /* now: messages that wait for a retry, or behind one */
+    uint64_t parked_bytes;                  /* now: what counts against max_parked */
+    uint64_t blocked;       /* now: partitions that are not read on, as the first unsettled message is
+                               too far behind (max_in_flight) or too much is unsettled (max_parked) */
+    uint64_t poll_timeouts; /* times that max_poll_interval ran out */
+    uint64_t handled;       /* handlers that have returned */
+    uint64_t handler_us, handler_us_max; /* their time: sum, longest */
+    uint64_t handler_us_log2[24]; /* how many took less than 2^(i+1) us; the last one has the rest */
 } seg_consumer_stats;
 SEG_API void seg_consumer_get_stats(const seg_consumer *c, seg_consumer_stats *out);
 
-/* Make the running and every later poll return SEG_ECLOSED. Any thread; async-signal-safe. */
+/* Make the running and every later poll return SEG_ECLOSED, and seg_consumer_run SEG_OK. Any thread;
+ * async-signal-safe. */
 SEG_API void seg_consumer_stop(seg_consumer *c);
 
-/* Stop delivering, commit what was acknowledged, hand the partitions back, leave the group.
- * Unacknowledged messages go to the next owner at once. Waits for the server at most
+/* Stop delivering, commit what was acknowledged, hand the partitions back, leave the group (a static
+ * member stays in it for its session timeout). Unacknowledged messages go to the next owner at once. Waits for the server at most
  * command_timeout; past it, the lease runs out. */
 SEG_API void seg_consumer_close(seg_consumer *c);
+
+/* ---- Dead letters -------------------------------------------------------------------------- */
+
+/* The dead letters of one group of one stream: the stream "<stream>.<group>.dlq", which is created
+ * with the first of them (one partition, 1000000 messages, policy block), or before by whoever wants
+ * other settings. Its group "dlq" is what is still there: a letter that is replayed or dropped is
+ * acknowledged by it. */
+typedef struct seg_dlq seg_dlq;
+
+typedef struct seg_letter {
+    seg_position at;     /* its place in the dead letters: what replay and drop take */
+    seg_position origin; /* where it came from */
+    uint32_t attempts;
+    const char *reason; /* "rejected", "max-attempts", "ack-timeout" or "crashed" */
+    const char *error;  /* the last reason that the application gave; "" where there is none */
+    int64_t first_failed, last_failed; /* ms since 1970 */
+    const seg_message *message;        /* as it was, without the headers that make a dead letter */
+    const char *replaying; /* to this stream, by a replay that was interrupted: the next replay or drop
+                              finishes it. NULL mostly */
+} seg_letter;
+
+/* Errors: ENOENT (no such stream; no such dead letters: nothing was ever dead-lettered). One thread at
+ * a time for the handle. Two scripts. */
+SEG_API seg_status seg_dlq_open(seg_dlq **out, seg_client *c, const char *stream, const char *group,
+                                seg_error *err);
+
+/* The next letter, in the order of its partition, of what is there; `*out` is NULL past the last.
+ * Borrowed until the next call for the handle. Takes no part in any group and changes nothing. A read
+ * now and then. Errors: ENOENT (deleted), ELOST. */
+SEG_API seg_status seg_dlq_next(const seg_letter **out, seg_dlq *q, seg_error *err);
+/* Begin again with the first. */
+SEG_API void seg_dlq_rewind(seg_dlq *q);
+
+/* Send letters to the stream `to` (NULL: where they came from) and remove them here: each is in one
+ * of both places in the end, once, also where this is interrupted anywhere and called again. `done`:
+ * how many, also on failure. Those that are not there (any more) are passed over. Errors: EEXIST
+ * (somebody else is at it), EFULL, ENOENT (no such stream), ETIMEDOUT, ELOST. Waits. */
+SEG_API seg_status seg_dlq_replay(seg_dlq *q, const seg_position *at, size_t n, const char *to,
+                                  size_t *done, seg_error *err);
+/* Remove letters. As seg_dlq_replay. */
+SEG_API seg_status seg_dlq_drop(seg_dlq *q, const seg_position *at, size_t n, size_t *done,
+                                seg_error *err);
+SEG_API void seg_dlq_close(seg_dlq *q);
 
 #if defined(__cplusplus)
 }

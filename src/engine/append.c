@@ -10,11 +10,13 @@
 /* The server forgets a producer after an hour (scripts/append.lua): begin anew well before. */
 #define IDLE_MS  (30 * 60 * 1000)
 #define RETRY_MS 100
+/* Larger ones are not exact on the server. */
+#define NUMBER_MAX ((UINT64_C(1) << 53) - 2)
 
 /* ---- lanes (lock held) -------------------------------------------------------------------- */
 
 /* What was numbered in the old generation and has no sure outcome cannot be sent under the new one:
- * it would be stored twice, if it is stored already. */
+ * it would be stored twice, if it is stored already. Forwarded ones have an identity: they can. */
 static void new_generation(sg_lane *lane) {
     lane->generation++;
     lane->next_seq = 1;
@@ -23,7 +25,7 @@ static void new_generation(sg_lane *lane) {
     for (sg_node *n = lane->ready.head.next, *next; n != &lane->ready.head; n = next) {
         sg_outbatch *b = SG_OF(n, sg_outbatch, node);
         next = n->next;
-        if (b->unsure)
+        if (b->unsure && !b->forwarding)
             sg_outbatch_fail(b, SEG_EUNKNOWN,
                              "a message before it was given up, so it could not be tried again");
     }
@@ -39,7 +41,7 @@ static void give_up(sg_lane *lane, sg_outbatch *b, seg_status status, const char
 /* Back into ready, in order of creation: at most SG_FLIGHTS are ever out of place. */
 static void requeue(sg_lane *lane, sg_outbatch *b) {
     sg_node *at = lane->ready.head.next;
-    if (b->unsure && b->generation != lane->generation) {
+    if (b->unsure && !b->forwarding && b->generation != lane->generation) {
         sg_outbatch_fail(b, SEG_EUNKNOWN,
                          "a message before it was given up, so it could not be tried again");
         return;
@@ -51,25 +53,26 @@ static void requeue(sg_lane *lane, sg_outbatch *b) {
         lane->rewinding = true;
 }
 
-/* Deadlines rise along the lists. A batch under way whose time is over has an unknown outcome; its
- * request still counts as flying until it is answered, or lost. */
+static sg_outbatch *overdue(const sg_list *l, int64_t now) {
+    sg_outbatch *b = sg_outbatch_mortal(l);
+    return b != NULL && b->deadline <= now ? b : NULL;
+}
+
+/* A batch under way whose time is over has an unknown outcome; its request still counts as flying
+ * until it is answered, or lost. */
 static void expire(sg_lane *lane, int64_t now) {
-    sg_node *n;
+    sg_outbatch *b;
     if (lane->open != NULL && lane->open->deadline <= now)
         sg_lane_close_open(lane);
-    while ((n = sg_list_first(&lane->flying)) != NULL &&
-           SG_OF(n, sg_outbatch, node)->deadline <= now) {
-        sg_outbatch *b = SG_OF(n, sg_outbatch, node);
+    while ((b = overdue(&lane->flying, now)) != NULL) {
         b->unsure = true;
         give_up(lane, b, SEG_EUNKNOWN, "no answer of the server within the delivery timeout");
     }
-    while ((n = sg_list_first(&lane->ready)) != NULL &&
-           SG_OF(n, sg_outbatch, node)->deadline <= now) {
+    while ((b = overdue(&lane->ready, now)) != NULL) {
         if (lane->refusal.status != SEG_OK)
-            give_up(lane, SG_OF(n, sg_outbatch, node), lane->refusal.status, lane->refusal.text);
+            give_up(lane, b, lane->refusal.status, lane->refusal.text);
         else
-            give_up(lane, SG_OF(n, sg_outbatch, node), SEG_ETIMEDOUT,
-                    "the delivery timeout has passed");
+            give_up(lane, b, SEG_ETIMEDOUT, "the delivery timeout has passed");
     }
 }
 
@@ -123,12 +126,17 @@ static void refused(seg_producer *p, sg_lane *lane, sg_outbatch *b, const sg_app
         not_now(p, lane, b, &a->err);
 }
 
-/* What fits goes now, the rest when there is room: the numbers of the messages stay the same. */
+/* What fits goes now, the rest when there is room: the numbers of the messages stay the same. Those
+ * of a forwarded batch have to be the lane's last, so its rest has none until it is sent. */
 static bool split(sg_lane *lane, sg_outbatch *b, uint64_t room) {
     sg_outbatch *rest;
-    if (b->unsure || room == 0 || room >= b->writer.count ||
+    if ((b->unsure && !b->forwarding) || room == 0 || room >= b->writer.count ||
         (rest = sg_outbatch_split(b, (uint32_t)room)) == NULL)
         return false;
+    if (b->forwarding) {
+        lane->next_seq = rest->first_seq;
+        rest->first_seq = 0;
+    }
     requeue(lane, b);
     sg_list_insert_before(b->node.next, &rest->node);
     return true;
@@ -138,7 +146,7 @@ static void full(seg_producer *p, sg_lane *lane, sg_outbatch *b, const sg_append
     p->stats.full++;
     if (split(lane, b, a->room))
         lane->refusal = a->err;
-    else if (p->stream.on_full == SEG_REJECT)
+    else if (p->stream.on_full == SEG_FAIL && !b->forwarding)
         give_up(lane, b, SEG_EFULL, a->err.text);
     else
         not_now(p, lane, b, &a->err);
@@ -154,6 +162,54 @@ static void gap(seg_producer *p, sg_lane *lane, sg_outbatch *b, const seg_error 
     sg_log_write(&p->client->log, SEG_LOG_ERROR, "lost", "stream %s, partition %u: %s",
                  p->stream.name, lane->partition, err->text);
     give_up(lane, b, SEG_ELOST, err->text);
+}
+
+static bool hold(sg_outbatch *b, seg_bytes list, sg_held how) {
+    uint32_t message;
+    bool any = false;
+    while (sg_numbers_next(&list, &message))
+        any = sg_outbatch_hold(b, message, how) || any;
+    return any;
+}
+
+/* Nothing of it was stored: what is held leaves, the rest goes anew. It flies alone, so its numbers
+ * are the lane's last and can be taken back, but where a copy may still come (producer.h). */
+static void held(seg_producer *p, sg_lane *lane, sg_outbatch *b, const sg_append_answer *a) {
+    bool dups = hold(b, a->dups, SG_HELD_STORED);
+    bool fenced = hold(b, a->fenced, SG_HELD_FENCED);
+    bool differs = hold(b, a->differs, SG_HELD_DIFFERS);
+    if (!dups && !fenced && !differs) {
+        give_up(lane, b, SEG_EPROTO,
+                "the server says that it holds messages of a batch, but names none of them");
+        return;
+    }
+    if (b->unsure)
+        new_generation(lane);
+    else
+        lane->next_seq = b->first_seq;
+    b->first_seq = 0;
+    if (sg_outbatch_let_go(b)) {
+        p->stats.retries++;
+        requeue(lane, b);
+    }
+}
+
+/* The server knows nothing of this producer (it forgets those that were idle for an hour, and a
+ * full stream can make a forwarded batch wait for longer), or a generation that there never was.
+ * What has an identity can begin anew. False: it has none, or stored messages are lost. */
+static bool begin_anew(seg_producer *p, sg_lane *lane, sg_outbatch *b, const sg_append_answer *a) {
+    uint64_t after = a->kind == SG_APPEND_STALE ? a->number : 0;
+    if (!b->forwarding || after > NUMBER_MAX || (a->kind == SG_APPEND_GAP && a->number > 0))
+        return false;
+    sg_log_write(&p->client->log, SEG_LOG_WARN, "forgotten",
+                 "stream %s, partition %u: the server does not know where this producer was (%s); "
+                 "it begins anew with messages that cannot be stored twice",
+                 p->stream.name, lane->partition, a->err.text);
+    if (after > lane->generation)
+        lane->generation = after;
+    new_generation(lane);
+    not_now(p, lane, b, &a->err);
+    return true;
 }
 
 static void answered(seg_producer *p, sg_lane *lane, sg_outbatch *b, const sg_append_answer *a) {
@@ -175,7 +231,15 @@ static void answered(seg_producer *p, sg_lane *lane, sg_outbatch *b, const sg_ap
         full(p, lane, b, a);
         break;
     case SG_APPEND_GAP:
-        gap(p, lane, b, &a->err);
+        if (!begin_anew(p, lane, b, a))
+            gap(p, lane, b, &a->err);
+        break;
+    case SG_APPEND_STALE:
+        if (!begin_anew(p, lane, b, a))
+            give_up(lane, b, a->err.status, a->err.text);
+        break;
+    case SG_APPEND_HELD:
+        held(p, lane, b, a);
         break;
     case SG_APPEND_LOST:
         not_now(p, lane, b, &a->err);
@@ -211,7 +275,32 @@ static void on_appended(void *arg, const sg_result *r) {
 
 /* ---- sending (lock held) ------------------------------------------------------------------ */
 
-static bool ssg_outbatch_fail(seg_producer *p, sg_lane *lane, sg_outbatch *b, int64_t now) {
+static sg_forward_of *identities(const sg_outbatch *b) {
+    sg_forward_of *all = sg_calloc(b->writer.count, sizeof *all);
+    for (uint32_t i = 0; all != NULL && i < b->writer.count; i++) {
+        const sg_forward_slot *f = &b->forwards[i];
+        all[i] = (sg_forward_of){.input = f->id.input,
+                                 .epoch = f->id.epoch,
+                                 .base = f->id.base,
+                                 .offset = f->id.offset,
+                                 .index = f->id.index,
+                                 .crc = f->crc};
+    }
+    return all;
+}
+
+/* The command itself. False: not connected, or no memory. */
+static bool send_append(seg_producer *p, sg_append *a, sg_outbatch *b) {
+    sg_forward_of *all = NULL;
+    if (b->forwarding && (all = identities(b)) == NULL)
+        return false;
+    a->forwards = all;
+    bool sent = sg_append_send(p->client->commands, a, on_appended, b);
+    sg_free(all);
+    return sent;
+}
+
+static bool send_batch(seg_producer *p, sg_lane *lane, sg_outbatch *b, int64_t now) {
     if (lane->next_seq > 1 && lane->n_flying == 0 && b->first_seq == 0 &&
         now - lane->used > IDLE_MS)
         new_generation(lane);
@@ -226,7 +315,7 @@ static bool ssg_outbatch_fail(seg_producer *p, sg_lane *lane, sg_outbatch *b, in
                    .count = b->writer.count,
                    .batch = b->writer.buf.data,
                    .batch_len = b->writer.buf.len};
-    if (!sg_append_send(p->client->commands, &a, on_appended, b))
+    if (!send_append(p, &a, b))
         return false;
     if (fresh)
         lane->next_seq = seq + b->writer.count;
@@ -259,15 +348,20 @@ static sg_outbatch *next_batch(seg_producer *p, sg_lane *lane, int64_t now, int6
     return b;
 }
 
+/* A forwarded batch flies alone: its numbers may have to be taken back. */
+static bool may_fly(const sg_lane *lane, const sg_outbatch *b) {
+    const sg_node *first = sg_list_first(&lane->flying);
+    return lane->n_flying == 0 ||
+           (!b->forwarding &&
+            (first == NULL || !SG_OF(first, const sg_outbatch, node)->forwarding));
+}
+
 static int64_t earliest_deadline(const sg_lane *lane, int64_t due) {
-    const sg_list *lists[] = {&lane->flying, &lane->ready};
-    for (size_t i = 0; i < 2; i++) {
-        sg_node *n = sg_list_first(lists[i]);
-        if (n != NULL && SG_OF(n, sg_outbatch, node)->deadline < due)
-            due = SG_OF(n, sg_outbatch, node)->deadline;
-    }
-    if (lane->open != NULL && lane->open->deadline < due)
-        due = lane->open->deadline;
+    const sg_outbatch *soon[] = {sg_outbatch_mortal(&lane->flying),
+                                 sg_outbatch_mortal(&lane->ready), lane->open};
+    for (size_t i = 0; i < sizeof soon / sizeof *soon; i++)
+        if (soon[i] != NULL && soon[i]->deadline < due)
+            due = soon[i]->deadline;
     return due;
 }
 
@@ -285,9 +379,9 @@ static int64_t serve(seg_producer *p, sg_lane *lane, int64_t now) {
     uint32_t most = lane->refusal.status != SEG_OK ? 1 : SG_FLIGHTS;
     while (lane->n_flying < most) {
         sg_outbatch *b = next_batch(p, lane, now, &due);
-        if (b == NULL)
+        if (b == NULL || !may_fly(lane, b))
             break;
-        if (!ssg_outbatch_fail(p, lane, b, now)) /* not connected, or no memory */
+        if (!send_batch(p, lane, b, now)) /* not connected, or no memory */
             return earliest_deadline(lane, now + RETRY_MS);
     }
     return earliest_deadline(lane, due);

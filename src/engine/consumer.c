@@ -1,4 +1,4 @@
-/* A consumer: open and close, acknowledge, and what both of its threads share. */
+/* A consumer: open and close, and what both of its threads share. */
 #include "engine/consumer.h"
 
 #include <stdio.h>
@@ -25,7 +25,7 @@ void sg_consumer_fail(seg_consumer *c, const seg_error *err) {
                      err->text);
     }
     c->safe_until = INT64_MIN;
-    sg_cond_broadcast(&c->changed);
+    sg_consumer_changed(c);
 }
 
 void sg_consumer_todo(seg_consumer *c, sg_holding *h) {
@@ -38,7 +38,7 @@ void sg_consumer_notice(seg_consumer *c, uint32_t partition) {
         return;
     c->notices[partition].pending = true;
     c->told[c->n_told++] = partition;
-    sg_cond_broadcast(&c->changed);
+    sg_consumer_changed(c);
 }
 
 void sg_consumer_overtaken(seg_consumer *c, sg_holding *h, uint64_t first, uint64_t count) {
@@ -56,9 +56,24 @@ void sg_consumer_buffered(seg_consumer *c, sg_holding *h, size_t before) {
     c->buffered = c->buffered - before + h->buffered;
 }
 
+/* What is not sent yet is left to the next owner; what is under way may still be stored, once. */
+static void drop_letters(seg_consumer *c, sg_holding *h) {
+    size_t at = 0;
+    uint64_t offset;
+    void *value;
+    while (sg_map_next(&h->letters, &at, &offset, &value)) {
+        sg_letter *l = value;
+        if (!sg_node_linked(&l->node))
+            continue;
+        sg_list_remove(&l->node);
+        c->letters.count--;
+        sg_letter_free(l);
+    }
+}
+
 void sg_consumer_drop(seg_consumer *c, sg_holding *h, bool lost) {
     sg_notice *n = &c->notices[h->partition];
-    c->acks_lost = c->acks_lost || h->last_ack > h->stored_ack;
+    c->acks_lost = c->acks_lost || h->last_ack > h->stored_ack || h->awaited > 0;
     if (lost)
         n->lost = n->lost || n->epoch == h->epoch;
     c->buffered -= h->buffered;
@@ -67,97 +82,21 @@ void sg_consumer_drop(seg_consumer *c, sg_holding *h, bool lost) {
     c->holdings[h->partition] = NULL;
     c->stats.rebalances++;
     sg_consumer_notice(c, h->partition);
+    drop_letters(c, h);
+    sg_consumer_forget(h);
     sg_holding_free(h);
-    sg_cond_broadcast(&c->changed);
+    sg_consumer_changed(c);
 }
 
-/* ---- acknowledging ------------------------------------------------------------------------ */
-
-/* Lock held. SEG_OK, SEG_EFENCED or SEG_EINVAL. */
-static seg_status ack_one(seg_consumer *c, const seg_delivery *d) {
-    sg_holding *h = sg_consumer_holding(c, d->partition, d->epoch);
-    if (h == NULL || h->window == NULL)
-        return d->partition < c->stream.partitions && d->epoch != 0 ? SEG_EFENCED : SEG_EINVAL;
-    if (d->id.era != h->era)
-        return SEG_EINVAL;
-    switch (sg_holding_ack(h, d->id.offset)) {
-    case SG_ACK_NEVER:
-        return SEG_EINVAL;
-    case SG_ACK_OLD:
-        return SEG_OK;
-    case SG_ACK_NEW:
-        break;
-    }
-    h->last_ack = c->ack_clock;
-    c->stats.acked++;
-    sg_holding_trim(h);
-    sg_consumer_todo(c, h);
-    return SEG_OK;
-}
-
-typedef struct ack_faults {
-    seg_delivery invalid, fenced;
-    size_t n_invalid, n_fenced;
-} ack_faults;
-
-/* Lock held. */
-static void ack_next(seg_consumer *c, const seg_delivery *d, ack_faults *f) {
-    seg_status s = ack_one(c, d);
-    if (s == SEG_EINVAL && f->n_invalid++ == 0)
-        f->invalid = *d;
-    if (s == SEG_EFENCED && f->n_fenced++ == 0)
-        f->fenced = *d;
-}
-
-/* Lock held. */
-static seg_status ack_end(seg_consumer *c, const ack_faults *f, seg_error *err) {
-    sg_loop_wake(&c->actor);
-    /* A poll on another thread may wait for the window to move on. */
-    if (c->polling)
-        sg_cond_broadcast(&c->changed);
-    if (f->n_invalid > 0)
-        return sg_fail(err, SEG_EINVAL,
-                       "partition %u, offset %llu was never delivered to this consumer",
-                       f->invalid.partition, (unsigned long long)f->invalid.id.offset);
-    if (f->n_fenced > 0)
-        return sg_fail(err, SEG_EFENCED,
-                       "partition %u is no longer owned by this consumer (under epoch "
-                       "%llu): %zu messages will be delivered again by its next owner",
-                       f->fenced.partition, (unsigned long long)f->fenced.epoch, f->n_fenced);
-    return SEG_OK;
-}
-
-seg_status seg_ack(seg_consumer *c, const seg_delivery *d, size_t n, seg_error *err) {
-    ack_faults f = {.n_invalid = 0};
-    if (c == NULL || (d == NULL && n > 0))
-        return sg_fail(err, SEG_EINVAL, "%s is NULL", c == NULL ? "the consumer" : "d");
-    sg_mutex_lock(&c->lock);
-    c->ack_clock++;
-    for (size_t i = 0; i < n; i++)
-        ack_next(c, &d[i], &f);
-    seg_status s = ack_end(c, &f, err);
-    sg_mutex_unlock(&c->lock);
-    return s;
-}
-
-seg_status seg_ack_batch(seg_consumer *c, const seg_batch *b, seg_error *err) {
-    ack_faults f = {.n_invalid = 0};
-    if (c == NULL || b == NULL)
-        return sg_fail(err, SEG_EINVAL, "%s is NULL", c == NULL ? "the consumer" : "the batch");
-    sg_mutex_lock(&c->lock);
-    c->ack_clock++;
-    for (size_t i = 0; i < seg_batch_count(b); i++)
-        ack_next(c, &seg_batch_at(b, i)->delivery, &f);
-    seg_status s = ack_end(c, &f, err);
-    sg_mutex_unlock(&c->lock);
-    return s;
-}
+/* ---- commit ------------------------------------------------------------------------------- */
 
 /* Lock held. Is every acknowledgement up to `clock` stored? */
 static bool stored(const seg_consumer *c, uint64_t clock) {
     for (size_t i = 0; i < c->n_owned; i++) {
         const sg_holding *h = c->owned[i];
         if (h->stored_ack < h->last_ack && h->stored_ack < clock)
+            return false;
+        if (h->letters.count + h->awaited > 0) /* settled, but not done yet */
             return false;
     }
     return true;
@@ -231,6 +170,14 @@ void seg_consumer_get_stats(const seg_consumer *c, seg_consumer_stats *out) {
     sg_mutex_lock(lock_of(c));
     now = c->stats;
     now.prefetched_bytes = c->buffered;
+    for (size_t i = 0; i < c->n_owned; i++) {
+        const sg_holding *h = c->owned[i];
+        if (h->window == NULL)
+            continue;
+        now.parked += sg_lanes_count(h->lanes) + h->letters.count;
+        now.parked_bytes += sg_holding_parked(h);
+        now.blocked += h->held ? 1 : 0;
+    }
     sg_mutex_unlock(lock_of(c));
     memcpy((char *)out + sizeof size, (const char *)&now + sizeof size,
            (size < sizeof now ? size : sizeof now) - sizeof size);
@@ -259,10 +206,17 @@ static int64_t run(void *arg, int64_t now) {
         int64_t fetch = sg_fetch_run(c, now);
         due = fetch < due ? fetch : due;
     }
-    if (atomic_load(&c->stopping) || c->left)
+    if (atomic_load(&c->stopping) || c->left) {
         sg_cond_broadcast(&c->changed);
+        sg_cond_broadcast(&c->work);
+    }
+    if (sg_event_is_open(&c->event)) {
+        sg_consumer_signal(c);
+        due = now < c->safe_until && c->safe_until < due ? c->safe_until : due;
+    }
     sg_mutex_unlock(&c->lock);
-    return due;
+    int64_t letters = sg_letters_run(c, now);
+    return letters < due ? letters : due;
 }
 
 static void on_wake(void *arg) {
@@ -296,18 +250,22 @@ static void detach(void *arg) {
     sg_client_unlisten(c->client, &c->listener);
     sg_client_disconnect(c->client, c->fetch.conn);
     c->fetch.conn = NULL;
+    sg_mutex_lock(&c->lock);
+    c->detached = true;
+    sg_mutex_unlock(&c->lock);
 }
 
 static void disown(void *arg) {
     seg_consumer *c = arg;
     c->gone = true;
     if (c->pending == 0)
-        sg_consumer_free(c);
+        sg_consumer_unref(c);
 }
 
-void sg_consumer_free(seg_consumer *c) {
+static void free_consumer(seg_consumer *c) {
     while (c->holdings != NULL && c->n_owned > 0) {
         sg_holding *h = c->owned[--c->n_owned];
+        sg_consumer_forget(h);
         sg_holding_free(h);
     }
     for (uint32_t p = 0; c->log_keys != NULL && p < c->stream.partitions; p++)
@@ -322,9 +280,17 @@ void sg_consumer_free(seg_consumer *c) {
     sg_free(c->fetch.partitions);
     sg_free(c->fetch.epochs);
     sg_free(c->fetch.from);
+    sg_free(c->paused);
+    sg_event_close(&c->event);
+    sg_cond_fini(&c->work);
     sg_cond_fini(&c->changed);
     sg_mutex_fini(&c->lock);
     sg_free(c);
+}
+
+void sg_consumer_unref(seg_consumer *c) {
+    if (atomic_fetch_sub(&c->references, 1) == 1)
+        free_consumer(c);
 }
 
 /* ---- open --------------------------------------------------------------------------------- */
@@ -340,12 +306,16 @@ static void host_name(char *out, size_t size) {
             *s = '_';
 }
 
-static seg_status name_member(seg_consumer *c, const char *name, seg_error *err) {
-    if (!sg_random_id(c->nonce))
+static seg_status name_member(seg_consumer *c, const seg_consumer_options *o, seg_error *err) {
+    const char *name = o->instance != NULL ? o->instance : o->name;
+    if (!sg_random_id(c->nonce) || !sg_random_bytes(&c->rng, sizeof c->rng))
         return sg_fail_nomem(err);
     host_name(c->host, sizeof c->host);
+    if (o->instance != NULL && o->name != NULL)
+        return sg_fail(err, SEG_EINVAL, "both name and instance are set: an instance is a name");
+    c->is_static = o->instance != NULL;
     if (name != NULL) {
-        seg_status s = sg_name_check("member", name, err);
+        seg_status s = sg_name_check(c->is_static ? "instance" : "member", name, err);
         if (s == SEG_OK)
             strcpy(c->name, name);
         return s;
@@ -362,9 +332,24 @@ static seg_status check_times(const seg_consumer_options *o, seg_error *err) {
     if (o->ack_timeout != 0 && o->ack_timeout < 10)
         return sg_fail(err, SEG_EINVAL, "ack_timeout is %lld ms: at least 10",
                        (long long)o->ack_timeout);
-    if ((unsigned)o->start > SEG_LATEST)
-        return sg_fail(err, SEG_EINVAL, "start is %d: not SEG_EARLIEST or SEG_LATEST",
-                       (int)o->start);
+    if ((unsigned)o->start > SEG_AT_TIME)
+        return sg_fail(err, SEG_EINVAL, "start is %d: not one of seg_start", (int)o->start);
+    if (o->start_at < 0)
+        return sg_fail(err, SEG_EINVAL, "start_at is %lld: at least 0", (long long)o->start_at);
+    if (o->retry_delay < 0 || o->retry_delay_max < 0)
+        return sg_fail(err, SEG_EINVAL, "a retry delay is negative");
+    if (o->max_poll_interval != 0 && o->max_poll_interval < 100)
+        return sg_fail(err, SEG_EINVAL, "max_poll_interval is %lld ms: at least 100",
+                       (long long)o->max_poll_interval);
+    return SEG_OK;
+}
+
+static seg_status check_limits(const seg_consumer_options *o, seg_error *err) {
+    if ((unsigned)o->ordering > SEG_UNORDERED)
+        return sg_fail(err, SEG_EINVAL, "ordering is %d: not one of seg_ordering",
+                       (int)o->ordering);
+    if (o->max_parked != 0 && o->max_parked < 64 * 1024)
+        return sg_fail(err, SEG_EINVAL, "max_parked is %zu: at least 64 KiB", o->max_parked);
     if (o->max_prefetch != 0 && o->max_prefetch < 64 * 1024)
         return sg_fail(err, SEG_EINVAL, "max_prefetch is %zu: at least 64 KiB", o->max_prefetch);
     if (o->max_in_flight > 65536)
@@ -374,8 +359,8 @@ static seg_status check_times(const seg_consumer_options *o, seg_error *err) {
 
 static seg_status configure(seg_consumer *c, const seg_consumer_options *o, seg_error *err) {
     seg_status s = sg_name_check("group", o->group, err);
-    if (s != SEG_OK || (s = name_member(c, o->name, err)) != SEG_OK ||
-        (s = check_times(o, err)) != SEG_OK)
+    if (s != SEG_OK || (s = name_member(c, o, err)) != SEG_OK ||
+        (s = check_times(o, err)) != SEG_OK || (s = check_limits(o, err)) != SEG_OK)
         return s;
     strcpy(c->group.name, o->group);
     c->session_timeout = o->session_timeout != 0 ? o->session_timeout : 10000;
@@ -383,6 +368,14 @@ static seg_status configure(seg_consumer *c, const seg_consumer_options *o, seg_
     c->drain_timeout = o->drain_timeout != 0 ? o->drain_timeout : 10000;
     c->max_prefetch = o->max_prefetch != 0 ? o->max_prefetch : 8u * 1024 * 1024;
     c->max_in_flight = o->max_in_flight != 0 ? o->max_in_flight : 16384;
+    c->ordering = o->ordering;
+    c->max_attempts = o->max_attempts;
+    /* The last attempt at the latest, better earlier: those beside it get innocent failures. */
+    c->isolate_at = c->max_attempts == 0 ? 0 : c->max_attempts > 3 ? 2 : 1;
+    c->retry_delay = o->retry_delay != 0 ? o->retry_delay : 100;
+    c->retry_delay_max = o->retry_delay_max != 0 ? o->retry_delay_max : 30000;
+    c->max_poll_interval = o->max_poll_interval != 0 ? o->max_poll_interval : 300000;
+    c->max_parked = o->max_parked != 0 ? o->max_parked : 64u * 1024 * 1024;
     c->on_rebalance = o->on_rebalance;
     c->rebalance_arg = o->rebalance_arg;
     c->on_overtaken = o->on_overtaken;
@@ -403,8 +396,9 @@ static bool make_room(seg_consumer *c) {
     c->fetch.partitions = sg_calloc(n, sizeof *c->fetch.partitions);
     c->fetch.epochs = sg_calloc(n, sizeof *c->fetch.epochs);
     c->fetch.from = sg_calloc(n, sizeof *c->fetch.from);
+    c->paused = sg_calloc(n, sizeof *c->paused);
     c->member = sg_member_new(c->session_timeout, n);
-    return c->log_keys && c->holdings && c->owned && c->notices && c->told && c->telling &&
+    return c->paused && c->log_keys && c->holdings && c->owned && c->notices && c->told && c->telling &&
            c->fetch.partitions && c->fetch.epochs && c->fetch.from && c->member;
 }
 
@@ -412,10 +406,12 @@ static seg_consumer *consumer_new(seg_client *client) {
     seg_consumer *c = sg_calloc(1, sizeof *c);
     if (c == NULL)
         return NULL;
-    if (!sg_mutex_init(&c->lock) || !sg_cond_init(&c->changed)) {
+    if (!sg_mutex_init(&c->lock) || !sg_cond_init(&c->changed) || !sg_cond_init(&c->work)) {
         sg_free(c);
         return NULL;
     }
+    atomic_init(&c->references, 1);
+    sg_letters_init(&c->letters);
     sg_list_init(&c->todo);
     c->client = client;
     c->actor.run = run;
@@ -423,6 +419,7 @@ static seg_consumer *consumer_new(seg_client *client) {
     c->stats.size = sizeof c->stats;
     c->safe_until = INT64_MIN;
     c->next_expiry = INT64_MAX;
+    c->taken_at = sg_clock_ms();
     sg_backoff_init(&c->sync_backoff, 20, 1000);
     sg_backoff_init(&c->fetch.backoff, 20, 1000);
     return c;
@@ -472,9 +469,10 @@ seg_status seg_consumer_open(seg_consumer **out, seg_client *client, const char 
     if ((s = configure(c, &o, err)) != SEG_OK ||
         (s = sg_stream_name(&c->stream, client, stream, err)) != SEG_OK ||
         (s = sg_stream_find(client, &c->stream, false, err)) != SEG_OK ||
-        (s = sg_group_find(client, &c->stream, &c->group, o.start, err)) != SEG_OK ||
+        (s = sg_group_find(client, &c->stream, &c->group, (sg_start_at){o.start, o.start_at},
+                           err)) != SEG_OK ||
         (s = make_room(c) ? SEG_OK : sg_fail_nomem(err)) != SEG_OK) {
-        sg_consumer_free(c);
+        sg_consumer_unref(c);
         return s;
     }
     sg_client_ref(client);
@@ -494,6 +492,7 @@ static void say_goodbye(seg_consumer *c) {
     c->closing = true;
     sg_loop_wake(&c->actor);
     sg_cond_broadcast(&c->changed);
+    sg_cond_broadcast(&c->work);
     while (!c->left || c->syncing) {
         int64_t left = c->close_deadline - sg_clock_ms();
         if (left <= 0 || atomic_load(&c->client->closed))
@@ -511,6 +510,7 @@ void seg_consumer_close(seg_consumer *c) {
         say_goodbye(c);
     sg_mutex_unlock(&c->lock);
     sg_loop_call(client->loop, detach, c);
+    sg_letters_close(c);
     sg_consumer_tell_rest(c);
     sg_loop_call(client->loop, disown, c);
     sg_client_unref(client);

@@ -1,18 +1,24 @@
-/* consumer.h - the parts of a consumer: consumer.c opens, closes and takes acknowledgements; poll.c
- * delivers; coordinate.c (group), cursor.c (cursors, commits) and fetch.c (messages) run on the loop thread.
+/* consumer.h - the parts of a consumer. Application: consumer.c opens and closes; poll.c delivers, to
+ * poll and to the workers of run.c; settle.c takes verdicts, forward.c outputs; flow.c pauses and tells
+ * event loops. Loop thread: coordinate.c (group), cursor.c (cursors, commits), fetch.c (messages),
+ * letters.c (dead letters).
  *
  *   loop thread                                                application
  *   group_sync ─> grants ─> acquire ─> holding ─┐
- *   XREAD BLOCK ─> blocks ──────────────────────┴─ holdings ─> poll ─> seg_batch
- *   commit <─ todo <──────────────────────────────  windows <─ ack
+ *   XREAD BLOCK ─> blocks ──────────────────────┴─ holdings ─> poll ─> seg_batch, or handler
+ *   commit <─ todo <──────────────────────────────  windows <─ settle
+ *   letters <───────────────────────────────────────────────┘
  *
  * One lock guards everything that both touch. The loop thread takes it for each answer and each
  * round, never while it waits; the application for each call, never while a callback runs. */
 #ifndef SG_ENGINE_CONSUMER_H
 #define SG_ENGINE_CONSUMER_H
+#include "base/event.h"
 #include "core/member.h"
 #include "engine/client.h"
 #include "engine/holding.h"
+#include "engine/letters.h"
+#include "engine/producer.h"
 #include "redis/ops.h"
 
 /* What the application was told of a partition, and what it has still to be told. */
@@ -31,16 +37,35 @@ struct seg_consumer {
     sg_group group;
     char name[SG_NAME_MAX + 1], nonce[33], host[65];
     int64_t session_timeout, ack_timeout, drain_timeout;
-    size_t max_prefetch;
-    uint32_t max_in_flight;
+    int64_t retry_delay, retry_delay_max, max_poll_interval;
+    size_t max_prefetch, max_parked;
+    uint32_t max_in_flight, max_attempts;
+    uint32_t isolate_at; /* failures from which on a suspect is delivered alone; 0: never */
+    seg_ordering ordering;
+    bool is_static;
     seg_rebalance_fn *on_rebalance;
     void *rebalance_arg;
     seg_overtaken_fn *on_overtaken;
     void *overtaken_arg;
     atomic_bool stopping;
+    atomic_uint references; /* one until it is closed and nothing is pending, one of each output */
 
     sg_mutex lock;   /* guards all from here */
     sg_cond changed; /* poll, commit, open or close may have something to do */
+    sg_cond work;    /* a worker may */
+    uint32_t idle;   /* workers that wait for it */
+    bool running, strict; /* in seg_consumer_run, or once there */
+    sg_event event;       /* of seg_consumer_fd */
+    sg_rng rng;           /* jitter of retries */
+    bool *paused;         /* by partition */
+    int64_t taken_at;     /* when the application took something, or tried to, last */
+    int64_t next_look;    /* when to look at that again */
+    bool resting;         /* it took nothing for too long: out of the group until it does */
+    bool back;            /* and it does */
+    bool suspicious;       /* a holding may be */
+    int64_t isolate_until; /* how long to wait for what is in flight before a suspect; 0: not waiting */
+    sg_letters letters;
+    bool detached; /* closed: nothing may be woken any more */
     char *
         *log_keys; /* by partition, made when first needed, kept: a fetch under way borrows them */
     sg_holding **holdings; /* by partition; NULL where it is not ours */
@@ -59,7 +84,7 @@ struct seg_consumer {
     int64_t next_expiry; /* no ack timeout runs out before it */
     int64_t close_deadline;
     size_t buffered; /* sum of the holdings' */
-    bool dry;        /* the last poll found nothing that it could deliver */
+    bool dry;        /* the last look found nothing that it could deliver */
     seg_error fault; /* why it is over; status SEG_OK while it is not */
     seg_consumer_stats stats;
 
@@ -107,6 +132,36 @@ bool sg_consumer_enter(seg_consumer *c);
 void sg_consumer_leave(seg_consumer *c); /* last: gives the lock up and wakes the actor */
 
 /* All of these: lock held. */
+/* Whoever waits has something to look at. */
+void sg_consumer_changed(seg_consumer *c);
+/* The descriptor tells what there is to do now. */
+void sg_consumer_signal(seg_consumer *c);
+/* Take up to `max` messages. False: no memory. (poll.c) */
+bool sg_consumer_take(seg_consumer *c, seg_batch *b, size_t max, int64_t now);
+/* Would a poll have a message? (poll.c) */
+bool sg_consumer_deliverable(seg_consumer *c, int64_t now);
+/* Run the application's callbacks; gives the lock up meanwhile. (poll.c) */
+void sg_consumer_tell(seg_consumer *c);
+/* The application comes for more: a consumer that rests joins again. */
+void sg_consumer_came(seg_consumer *c, int64_t now);
+/* One verdict (settle.c): SEG_OK, SEG_EFENCED, SEG_EINVAL or SEG_ENOMEM. The caller wakes the loop. */
+seg_status sg_consumer_settle(seg_consumer *c, const seg_delivery *d, seg_verdict verdict,
+                              const seg_settlement *how);
+/* Outputs of that message are not waited for any more. (settle.c) */
+void sg_consumer_close_outputs(sg_holding *h, uint64_t offset);
+/* A message is settled for good, as acknowledged. (settle.c) */
+sg_window_ack_result sg_consumer_settled(seg_consumer *c, sg_holding *h, uint64_t offset);
+/* An attempt has failed: again after `delay` (0: by backoff, negative: at once), or to the dead letters as
+ * `why`. (settle.c) */
+void sg_consumer_failed(seg_consumer *c, sg_holding *h, uint64_t offset, uint32_t attempt,
+                        int64_t delay, const char *why);
+/* To the dead letters: from in hand, from the lanes, or a suspect that is convicted. (letters.c) */
+void sg_consumer_bury(seg_consumer *c, sg_holding *h, uint64_t offset, const char *why);
+/* What an output or letter of the message is known by (forward.c). */
+void sg_consumer_identify(const seg_consumer *c, const sg_holding *h, uint64_t offset,
+                          const char *kind, sg_forward_id *out);
+/* Free what a holding's maps have, but the letters, which are on their way. (settle.c) */
+void sg_consumer_forget(sg_holding *h);
 sg_holding *sg_consumer_holding(seg_consumer *c, uint32_t partition, uint64_t epoch); /* or NULL */
 /* Let what is overdue be delivered again; returns when the next is. */
 int64_t sg_consumer_expire(seg_consumer *c, int64_t now);
@@ -131,8 +186,25 @@ bool sg_consumer_may_pass(seg_consumer *c, const seg_error *err);
 void sg_consumer_acquire(seg_consumer *c, sg_holding *h); /* begin as the owner */
 void sg_consumer_verify(seg_consumer *c,
                         sg_holding *h); /* is the server's state still what we know? */
-void sg_consumer_store(seg_consumer *c, sg_holding *h); /* commit what is acknowledged */
+/* Commit what is settled; `final`: and hand over cleanly. */
+void sg_consumer_store(seg_consumer *c, sg_holding *h, bool final);
 int64_t sg_coordinate(seg_consumer *c, int64_t now);
 int64_t sg_fetch_run(seg_consumer *c, int64_t now);
-void sg_consumer_free(seg_consumer *c);
+/* Give a reference back: the last one frees it. */
+void sg_consumer_unref(seg_consumer *c);
+
+/* The note that the group keeps beside a partition's cursor, stored with each commit (note.c). Application
+ * thread, lock not held. EFENCED: the partition is not owned under that epoch any more. Empty: none. */
+seg_status sg_consumer_set_note(seg_consumer *c, uint32_t partition, uint64_t epoch, seg_bytes note,
+                                seg_error *err);
+/* Append it to `out`; `*epoch` is that of the ownership under which it is known. */
+seg_status sg_consumer_get_note(seg_consumer *c, uint32_t partition, uint64_t *epoch, sg_buf *out,
+                                seg_error *err);
+/* Wait until the server has stored what a commit would say now: note and acknowledgements. */
+seg_status sg_consumer_wait_stored(seg_consumer *c, uint32_t partition, uint64_t epoch,
+                                   int64_t wait, seg_error *err);
+
+/* Batches (poll.c): what a worker keeps. */
+seg_batch *sg_batch_new(void);
+void sg_batch_clear(seg_batch *b);
 #endif

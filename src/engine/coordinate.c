@@ -23,6 +23,8 @@ static bool granted(seg_consumer *c, uint32_t partition, uint64_t epoch) {
     sg_holding *h = sg_holding_new(partition, epoch, c->log_keys[partition]);
     if (h == NULL)
         return false;
+    h->ordering = c->ordering;
+    h->strict = c->strict;
     h->index = c->n_owned;
     c->owned[c->n_owned++] = h;
     c->holdings[partition] = h;
@@ -32,11 +34,11 @@ static bool granted(seg_consumer *c, uint32_t partition, uint64_t epoch) {
 }
 
 /* It has to go: nothing more is delivered of it. */
-static void revoked(seg_consumer *c, sg_holding *h, int64_t now) {
+static void revoked(seg_consumer *c, sg_holding *h, int64_t deadline) {
     size_t before = h->buffered;
     h->state = SG_DRAINING;
-    h->drain_deadline = sg_clock_after(now, c->drain_timeout);
-    sg_holding_drop_blocks(h);
+    h->drain_deadline = deadline;
+    sg_holding_drop_fresh(h);
     sg_consumer_buffered(c, h, before);
     sg_consumer_notice(c, h->partition);
     sg_consumer_todo(c, h);
@@ -53,11 +55,11 @@ static void take_changes(seg_consumer *c, int64_t now) {
             break;
         case SG_PART_REVOKED:
             if (h != NULL)
-                revoked(c, h, now);
+                revoked(c, h, sg_clock_after(now, c->drain_timeout));
             break;
         case SG_PART_LOST:
             if (h != NULL) /* what we left by ourselves is handed back, not lost */
-                sg_consumer_drop(c, h, sg_member_over(c->member) != SG_END_LEFT);
+                sg_consumer_drop(c, h, c->resting || sg_member_over(c->member) != SG_END_LEFT);
             break;
         }
     }
@@ -157,7 +159,7 @@ static void on_synced(void *arg, const sg_result *r) {
         c->left = true;
     take_changes(c, now);
     c->safe_until = sg_member_safe_until(c->member);
-    sg_cond_broadcast(&c->changed);
+    sg_consumer_changed(c);
     sg_consumer_leave(c);
 }
 
@@ -214,6 +216,40 @@ static void give_back(seg_consumer *c, sg_holding *h) {
     sg_consumer_drop(c, h, false);
 }
 
+static int64_t earlier(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+
+/* All of it is stored, and it says that it ends here. */
+static bool is_final(const sg_holding *h) {
+    return h->window == NULL ||
+           (h->final_stored && !h->busy && sg_holding_version(h) == h->stored_version);
+}
+
+/* What is in flight may finish; then comes the last commit, and the partition is handed back: at once, or
+ * with all the others when the member leaves. */
+static int64_t drain(seg_consumer *c, sg_holding *h, int64_t now) {
+    bool leaving = c->closing || c->resting;
+    bool idle = h->window == NULL || ((leaving || sg_window_in_flight(h->window) == 0) &&
+                                      h->letters.count + h->awaited == 0);
+    if (h->window != NULL && !idle && now < h->drain_deadline) {
+        if (sg_window_version(h->window) + h->touched != h->stored_version) {
+            sg_consumer_store(c, h, false);
+            return h->busy ? INT64_MAX : now + SYNC_RETRY_MS;
+        }
+        return h->drain_deadline;
+    }
+    if (!is_final(h)) {
+        sg_consumer_store(c, h, true);
+        return h->busy ? INT64_MAX : now + SYNC_RETRY_MS;
+    }
+    if (leaving)
+        sg_list_remove(&h->todo);
+    else
+        give_back(c, h);
+    return INT64_MAX;
+}
+
 /* Returns when to look at it again. */
 static int64_t serve(seg_consumer *c, sg_holding *h, int64_t now) {
     if (h->busy)
@@ -230,67 +266,125 @@ static int64_t serve(seg_consumer *c, sg_holding *h, int64_t now) {
         sg_consumer_verify(c, h);
         return h->busy ? INT64_MAX : now + SYNC_RETRY_MS;
     }
+    if (h->state == SG_DRAINING)
+        return drain(c, h, now);
     if (sg_holding_dirty(h)) {
-        sg_consumer_store(c, h);
+        sg_consumer_store(c, h, false);
         return h->busy ? INT64_MAX : now + SYNC_RETRY_MS;
-    }
-    if (h->state == SG_DRAINING) {
-        bool idle = h->window == NULL || sg_window_in_flight(h->window) == 0;
-        if (!idle && !c->closing && now < h->drain_deadline)
-            return h->drain_deadline;
-        give_back(c, h);
-        return INT64_MAX;
     }
     sg_list_remove(&h->todo);
     return INT64_MAX;
+}
+
+/* Returns when the next is due. */
+static int64_t expire(seg_consumer *c, sg_holding *h, int64_t now) {
+    uint64_t offset;
+    if (h->window == NULL || h->state != SG_ACTIVE)
+        return INT64_MAX;
+    while (sg_window_expire(h->window, now, &offset)) {
+        uint32_t attempt = sg_window_failures(h->window, offset).count + 1;
+        sg_consumer_failed(c, h, offset, attempt, -1, SG_REASON_TIMEOUT);
+    }
+    if (sg_holding_call(h, now) > 0)
+        sg_consumer_todo(c, h);
+    int64_t due = sg_lanes_due(h->lanes), deadline = sg_window_deadline(h->window);
+    return due < deadline ? due : deadline;
 }
 
 int64_t sg_consumer_expire(seg_consumer *c, int64_t now) {
     if (now < c->next_expiry)
         return c->next_expiry;
     c->next_expiry = INT64_MAX;
-    for (size_t i = 0; i < c->n_owned; i++) {
-        sg_holding *h = c->owned[i];
-        if (sg_holding_expire(h, now) > 0)
-            sg_cond_broadcast(&c->changed);
-        if (h->window != NULL && h->state == SG_ACTIVE &&
-            sg_window_deadline(h->window) < c->next_expiry)
-            c->next_expiry = sg_window_deadline(h->window);
-    }
+    int64_t next = INT64_MAX;
+    for (size_t i = 0; i < c->n_owned; i++)
+        next = earlier(next, expire(c, c->owned[i], now));
+    c->next_expiry = next;
     if (c->next_expiry <= now) /* no memory for what is overdue */
         c->next_expiry = now + SYNC_RETRY_MS;
     return c->next_expiry;
 }
 
-/* Closing: nothing is delivered any more; once everything acknowledged is stored, say good-bye. */
+/* Nothing is delivered any more; once everything settled is stored, say good-bye. A static member that is
+ * closed does not: its partitions wait for its next life. */
 static void wind_up(seg_consumer *c, int64_t now) {
-    bool settled = true;
+    bool settled = true, fault = c->fault.status != SEG_OK;
     for (size_t i = 0; i < c->n_owned; i++) {
         sg_holding *h = c->owned[i];
-        if (h->window != NULL && (h->busy || sg_holding_dirty(h)))
-            settled = false;
+        if (h->state == SG_ACTIVE)
+            revoked(c, h, sg_clock_after(now, c->resting ? 0 : c->client->command_timeout / 2));
+        if (!is_final(h)) {
+            sg_consumer_todo(c, h);
+            sg_loop_wake(&c->actor);
+        }
+        settled = settled && is_final(h);
     }
-    if (settled || c->fault.status != SEG_OK || now >= c->close_deadline)
+    if (!settled && !fault && !(c->closing && now >= c->close_deadline))
+        return;
+    if (c->is_static && !fault && !c->resting)
+        c->left = true;
+    else
         sg_member_leave(c->member);
     if (sg_member_over(c->member) != SG_END_NONE)
         c->left = true;
 }
 
-static int64_t earlier(int64_t a, int64_t b) {
-    return a < b ? a : b;
+/* ---- an application that is stuck --------------------------------------------------------- */
+
+/* How often it is looked at within max_poll_interval. */
+#define LOOKS 8
+
+/* Returns when to look again. */
+static int64_t watch(seg_consumer *c, int64_t now) {
+    int64_t step = c->max_poll_interval / LOOKS;
+    if (c->max_poll_interval == SEG_FOREVER || c->resting || c->closing || !c->joined)
+        return INT64_MAX;
+    if (now < c->next_look)
+        return c->next_look;
+    c->next_look = sg_clock_after(now, step);
+    bool waits_for_us = c->idle > 0 || (c->polling && !c->running);
+    if (waits_for_us || !sg_consumer_deliverable(c, now))
+        c->taken_at = now;
+    if (now - c->taken_at < c->max_poll_interval)
+        return c->next_look;
+    sg_log_write(&c->client->log, SEG_LOG_WARN, "poll-timeout",
+                 "member %s of group %s on %s: the application took nothing for %lld ms, while messages "
+                 "wait: its partitions go to others until it polls again",
+                 c->name, c->group.name, c->stream.name, (long long)(now - c->taken_at));
+    c->stats.poll_timeouts++;
+    c->resting = true;
+    return now;
 }
+
+void sg_consumer_came(seg_consumer *c, int64_t now) {
+    c->taken_at = now;
+    if (c->resting && !c->back) {
+        c->back = true;
+        sg_loop_wake(&c->actor);
+    }
+}
+
+/* It has left, and the application is back: a new member. */
+static void come_back(seg_consumer *c, int64_t now) {
+    if (!c->resting || !c->back || !c->left || c->syncing || c->closing)
+        return;
+    sg_member_rejoin(c->member, now);
+    c->resting = c->back = c->left = false;
+}
+
+/* ---- all of it ---------------------------------------------------------------------------- */
 
 int64_t sg_coordinate(seg_consumer *c, int64_t now) {
     int64_t due = INT64_MAX;
     begin_life(c);
     if (c->fault.status == SEG_OK) {
-        due = sg_consumer_expire(c, now);
+        come_back(c, now);
+        due = earlier(watch(c, now), sg_consumer_expire(c, now));
         for (sg_node *n = c->todo.head.next, *next; n != &c->todo.head; n = next) {
             next = n->next;
             due = earlier(due, serve(c, SG_OF(n, sg_holding, todo), now));
         }
     }
-    if ((c->closing || c->fault.status != SEG_OK) && !c->left)
+    if ((c->closing || c->resting || c->fault.status != SEG_OK) && !c->left)
         wind_up(c, now);
     if (!c->syncing && sg_member_over(c->member) == SG_END_NONE &&
         sg_member_due(c->member) <= now && sg_conn_up(c->client->commands))

@@ -20,7 +20,7 @@ bool sg_consumer_enter(seg_consumer *c) {
     c->pending--;
     if (c->gone) {
         if (c->pending == 0)
-            sg_consumer_free(c);
+            sg_consumer_unref(c);
         return false;
     }
     sg_mutex_lock(&c->lock);
@@ -28,6 +28,7 @@ bool sg_consumer_enter(seg_consumer *c) {
 }
 
 void sg_consumer_leave(seg_consumer *c) {
+    sg_consumer_signal(c);
     sg_mutex_unlock(&c->lock);
     sg_loop_wake(&c->actor);
 }
@@ -105,7 +106,7 @@ static void not_done(seg_consumer *c, sg_holding *h, const sg_cursor_answer *a) 
 
 static void begin_holding(seg_consumer *c, sg_holding *h, const sg_cursor_answer *a) {
     seg_error err;
-    bool damaged;
+    const char *damaged;
     uint64_t missed;
     if (a->committed > a->next) {
         sg_fail(&err, SEG_ELOST,
@@ -116,19 +117,28 @@ static void begin_holding(seg_consumer *c, sg_holding *h, const sg_cursor_answer
         sg_consumer_fail(c, &err);
         return;
     }
-    if (!sg_holding_begin(h, a->era, a->committed, a->first, a->acks, c->max_in_flight, &missed,
-                          &damaged)) {
-        if (damaged) {
+    sg_place at = {.era = a->era,
+                   .committed = a->committed,
+                   .first = a->first,
+                   .since = a->since,
+                   .high = a->high < a->next ? a->high : a->next, /* it is announced ahead of the log */
+                   .clean = a->clean,
+                   .acks = a->acks,
+                   .tries = a->tries,
+                   .note = a->note};
+    if (!sg_holding_begin(h, &at, c->max_in_flight, sg_clock_wall_ms(), &missed, &damaged)) {
+        if (damaged != NULL) {
             sg_fail(&err, SEG_EPROTO,
-                    "the cursor of partition %u is damaged: its ack map cannot be read",
-                    h->partition);
+                    "the cursor of partition %u is damaged: its %s cannot be read", h->partition,
+                    damaged);
             sg_consumer_fail(c, &err);
         }
-        sg_window_free(h->window);
-        h->window = NULL;
+        sg_holding_reset(h);
         h->not_before = sg_clock_ms() + RETRY_MS;
         return;
     }
+    h->suspicious = h->suspicious && c->isolate_at > 0;
+    c->suspicious = c->suspicious || h->suspicious;
     if (missed > 0)
         sg_consumer_overtaken(c, h, a->committed, missed);
     sg_consumer_notice(c, h->partition);
@@ -183,17 +193,19 @@ static void compare(seg_consumer *c, sg_holding *h, const sg_cursor_answer *a) {
                 "the server lost messages of partition %u: its log ends before offset %llu, and "
                 "messages up to %llu were read",
                 h->partition, (unsigned long long)a->next, (unsigned long long)h->fetch_at);
-    else if (a->committed < h->stored_offset || a->epoch < h->epoch)
+    else if (a->epoch > h->epoch) { /* before the offsets: it may have been moved back, which is no loss */
+        lost_ownership(c, h);
+        return;
+    } else if (a->committed < h->stored_offset || a->epoch < h->epoch)
         sg_fail(&err, SEG_ELOST,
                 "the server lost acknowledgements of partition %u: it has offset %llu of epoch "
                 "%llu, and %llu of epoch %llu was stored",
                 h->partition, (unsigned long long)a->committed, (unsigned long long)a->epoch,
                 (unsigned long long)h->stored_offset, (unsigned long long)h->epoch);
-    else if (a->epoch > h->epoch) {
-        lost_ownership(c, h);
-        return;
-    } else {
+    else {
         h->verified = true;
+        if (a->clean || a->high < h->announced)
+            h->touched++; /* announced, but to another server, it seems */
         return;
     }
     sg_consumer_fail(c, &err);
@@ -211,7 +223,7 @@ static void on_verified(void *arg, const sg_result *r) {
         else
             not_done(c, v.holding, &v.answer);
     }
-    sg_cond_broadcast(&c->changed);
+    sg_consumer_changed(c);
     sg_consumer_leave(c);
 }
 
@@ -250,6 +262,8 @@ static void on_committed(void *arg, const sg_result *r) {
         h->stored_version = h->sending_version;
         h->stored_offset = h->sending_offset;
         h->stored_ack = h->sending_ack;
+        h->final_stored = h->sending_final;
+        sg_holding_announced(h);
         sg_backoff_reset(&h->backoff);
     } else if (v.answer.kind == SG_CURSOR_FENCED || v.answer.kind == SG_CURSOR_OLD) {
         /* OLD: the cursor is past what we hold. Whoever did that, we are not its owner. */
@@ -259,26 +273,46 @@ static void on_committed(void *arg, const sg_result *r) {
     } else {
         not_done(c, h, &v.answer);
     }
-    sg_cond_broadcast(&c->changed);
+    sg_consumer_changed(c);
     sg_consumer_leave(c);
 }
 
-void sg_consumer_store(seg_consumer *c, sg_holding *h) {
-    sg_buf map;
+static bool say(const sg_holding *h, bool final, sg_buf *acks, sg_buf *tries) {
+    return sg_window_map(h->window, acks) &&
+           (final ? sg_window_tries_final(h->window, sg_clock_wall_ms(), tries)
+                  : sg_window_tries(h->window, tries));
+}
+
+void sg_consumer_store(seg_consumer *c, sg_holding *h, bool final) {
+    sg_buf acks, tries;
     sg_errand *e = sg_errand_new(c, h->partition, h->epoch, 0);
-    sg_buf_init(&map, SIZE_MAX);
-    h->sending_version = sg_window_version(h->window);
+    sg_buf_init(&acks, SIZE_MAX);
+    sg_buf_init(&tries, SIZE_MAX);
+    h->sending_version = sg_holding_version(h);
     h->sending_ack = h->last_ack;
     h->sending_offset = sg_window_committed(h->window);
-    if (e != NULL && sg_window_map(h->window, &map) &&
-        sg_cursor_commit_send(c->client->commands, &c->stream, &c->group, h->partition, h->epoch,
-                              h->commit_seq + 1, sg_window_committed(h->window),
-                              (seg_bytes){map.data, map.len}, on_committed, e)) {
-        c->pending++;
-        h->commit_seq++;
-        h->busy = true;
-        e = NULL;
+    h->sending_high = sg_holding_high(h);
+    h->sending_final = final;
+    sg_commit commit = {.stream = &c->stream,
+                        .group = &c->group,
+                        .partition = h->partition,
+                        .epoch = h->epoch,
+                        .seq = h->commit_seq + 1,
+                        .committed = h->sending_offset,
+                        .high = h->sending_high,
+                        .clean = final,
+                        .note = {h->note, h->note_len}};
+    if (e != NULL && say(h, final, &acks, &tries)) {
+        commit.acks = (seg_bytes){acks.data, acks.len};
+        commit.tries = (seg_bytes){tries.data, tries.len};
+        if (sg_cursor_commit_send(c->client->commands, &commit, on_committed, e)) {
+            c->pending++;
+            h->commit_seq++;
+            h->busy = true;
+            e = NULL;
+        }
     }
     sg_free(e);
-    sg_buf_fini(&map);
+    sg_buf_fini(&acks);
+    sg_buf_fini(&tries);
 }

@@ -200,7 +200,7 @@ static void on_fetched(void *arg, const sg_result *r) {
             look(c);
     }
     f->unblocking = false;
-    sg_cond_broadcast(&c->changed);
+    sg_consumer_changed(c);
     sg_consumer_leave(c);
 }
 
@@ -211,8 +211,9 @@ static size_t share_of(const seg_consumer *c) {
 }
 
 /* Has it room for more? Half of its share, so that reads are not many and small. */
-static bool eligible(const sg_holding *h, size_t share) {
-    return h->state == SG_ACTIVE && h->verified && !h->repairing && h->buffered <= share / 2;
+static bool eligible(const seg_consumer *c, const sg_holding *h, size_t share) {
+    return h->state == SG_ACTIVE && h->verified && !h->repairing && h->buffered <= share / 2 &&
+           !c->paused[h->partition];
 }
 
 static void on_unblocked(void *arg, const sg_result *r) {
@@ -268,7 +269,7 @@ static void gather(seg_consumer *c, size_t share, size_t most) {
     f->truncated = false;
     for (size_t i = 0; i < c->n_owned; i++) {
         sg_holding *h = c->owned[(begin + i) % c->n_owned];
-        if (!eligible(h, share))
+        if (!eligible(c, h, share))
             continue;
         if (f->n == most) {
             f->truncated = true;
@@ -320,7 +321,7 @@ int64_t sg_fetch_run(seg_consumer *c, int64_t now) {
     if (f->truncated)
         return INT64_MAX; /* it ends by itself, at once */
     for (size_t i = 0; i < c->n_owned; i++)
-        if (!c->owned[i]->fetching && eligible(c->owned[i], share))
+        if (!c->owned[i]->fetching && eligible(c, c->owned[i], share))
             return interrupt(c, now);
     return INT64_MAX;
 }

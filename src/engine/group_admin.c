@@ -1,16 +1,20 @@
 /* Groups: found or made for a consumer, deleted. */
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
 #include "core/error.h"
 #include "engine/admin.h"
+#include "engine/search.h"
 #include "engine/task.h"
 
 typedef struct job {
     sg_task task;
     sg_stream stream;
     sg_group group;
-    seg_start start;
+    sg_start_at wanted, start; /* the caller's, and the one that the group is created with */
+    sg_search search;          /* for a start at a time */
     bool creating, existed, found;
 } job;
 
@@ -19,6 +23,7 @@ static job *job_of(sg_task *t) {
 }
 
 static void destroy(sg_task *t) {
+    sg_search_end(&job_of(t)->search);
     sg_task_fini(t);
     sg_free(job_of(t));
 }
@@ -51,19 +56,45 @@ static void on_opened(void *arg, const sg_result *r) {
     sg_task_answered(&j->task);
 }
 
+static void create_cursors(job *j) {
+    char text[24] = "earliest";
+    if (j->start.kind == SEG_LATEST)
+        strcpy(text, "latest");
+    for (uint32_t p = 0; p < j->stream.partitions; p++) {
+        if (j->start.kind == SEG_AT_OFFSET)
+            snprintf(text, sizeof text, "%" PRId64, j->start.at);
+        else if (j->start.kind == SEG_AT_TIME)
+            snprintf(text, sizeof text, "%" PRIu64, sg_search_found(&j->search, p));
+        sg_task_sent(&j->task, sg_cursor_create_send(j->task.client->commands, &j->stream,
+                                                     &j->group, text, p, sg_task_plain, &j->task));
+    }
+}
+
+enum { OPEN, BEGIN_SEARCH, SEARCH, CREATE, READY };
+
 static void open_step(sg_task *t) {
     job *j = job_of(t);
     sg_conn *c = t->client->commands;
+    bool searching = j->creating && j->start.kind == SEG_AT_TIME;
     switch (t->stage++) {
-    case 0:
-        sg_task_sent(t, sg_group_open_send(c, &j->stream, &j->group, j->start, on_opened, j));
+    case OPEN:
+        j->start = j->wanted;
+        sg_task_sent(t, sg_group_open_send(c, &j->stream, &j->group, &j->start, on_opened, j));
         break;
-    case 1:
-        for (uint32_t p = 0; j->creating && p < j->stream.partitions; p++)
-            sg_task_sent(
-                t, sg_cursor_create_send(c, &j->stream, &j->group, j->start, p, sg_task_plain, t));
+    case BEGIN_SEARCH:
+        if (searching &&
+            !sg_search_begin(&j->search, t, &j->stream, j->start.at, j->stream.partitions))
+            t->status = sg_fail_nomem(&t->err); /* the next round ends it */
         break;
-    case 2:
+    case SEARCH:
+        if (searching && sg_search_step(&j->search))
+            t->stage = SEARCH;
+        break;
+    case CREATE:
+        if (j->creating)
+            create_cursors(j);
+        break;
+    case READY:
         if (j->creating)
             sg_task_sent(t, sg_group_ready_send(c, &j->stream, &j->group, sg_task_plain, t));
         break;
@@ -72,7 +103,7 @@ static void open_step(sg_task *t) {
     }
 }
 
-seg_status sg_group_find(seg_client *c, const sg_stream *s, sg_group *g, seg_start start,
+seg_status sg_group_find(seg_client *c, const sg_stream *s, sg_group *g, sg_start_at start,
                          seg_error *err) {
     job *j = job_new(c, s, open_step);
     if (j == NULL || !sg_random_id(g->gid)) {
@@ -81,7 +112,7 @@ seg_status sg_group_find(seg_client *c, const sg_stream *s, sg_group *g, seg_sta
         return sg_fail_nomem(err);
     }
     j->group = *g;
-    j->start = start;
+    j->wanted = start;
     seg_status status = sg_task_run(&j->task, c->command_timeout, err);
     if (status == SEG_OK)
         *g = j->group;

@@ -6,6 +6,9 @@
 
 /* Nothing is acknowledged further past committed (core/window.h). */
 #define ACKED_SPAN 65536
+/* First deliveries are announced so far ahead, at first and at most. */
+#define AHEAD_MIN 256
+#define AHEAD_MAX 65536
 
 sg_holding *sg_holding_new(uint32_t partition, uint64_t epoch, const char *log_key) {
     sg_holding *h = sg_calloc(1, sizeof *h);
@@ -14,47 +17,102 @@ sg_holding *sg_holding_new(uint32_t partition, uint64_t epoch, const char *log_k
     h->partition = partition;
     h->epoch = epoch;
     h->log_key = log_key;
+    h->ahead = AHEAD_MIN;
+    sg_map_init(&h->letters);
+    sg_map_init(&h->reasons);
+    sg_map_init(&h->outputs);
     sg_backoff_init(&h->backoff, 10, 1000);
     return h;
 }
 
-void sg_holding_drop_blocks(sg_holding *h) {
-    for (size_t i = 0; i < h->n_blocks; i++)
+/* Forget the blocks from index `from` on. */
+static void drop_blocks(sg_holding *h, size_t from) {
+    for (size_t i = from; i < h->n_blocks; i++) {
+        h->bytes -= h->blocks[i]->blob.len;
         sg_block_unref(h->blocks[i]);
-    h->n_blocks = h->at_block = h->at_record = 0;
-    h->n_again = h->again_at = 0;
+    }
+    h->n_blocks = from;
+}
+
+void sg_holding_drop_fresh(sg_holding *h) {
+    bool begun = h->at_record > 0;
+    if (h->at_block < h->n_blocks)
+        h->fetch_at = h->blocks[h->at_block]->first + (begun ? h->blocks[h->at_block]->count : 0);
+    drop_blocks(h, begun ? h->at_block + 1 : h->at_block);
     h->buffered = 0;
+}
+
+void sg_holding_reset(sg_holding *h) {
+    drop_blocks(h, 0);
+    h->at_block = h->at_record = 0;
+    h->buffered = 0;
+    sg_window_free(h->window);
+    sg_lanes_free(h->lanes);
+    sg_free(h->note);
+    h->window = NULL;
+    h->lanes = NULL;
+    h->note = NULL;
+    h->note_len = 0;
 }
 
 void sg_holding_free(sg_holding *h) {
     if (h == NULL)
         return;
-    sg_holding_drop_blocks(h);
+    sg_holding_reset(h);
     sg_list_remove(&h->todo);
-    sg_window_free(h->window);
     sg_free(h->blocks);
-    sg_free(h->again);
+    sg_free(h->called);
+    sg_map_fini(&h->letters);
+    sg_map_fini(&h->reasons);
+    sg_map_fini(&h->outputs);
     sg_free(h);
 }
 
-bool sg_holding_begin(sg_holding *h, uint64_t era, uint64_t committed, uint64_t first,
-                      seg_bytes acks, uint32_t capacity, uint64_t *missed, bool *damaged) {
-    *damaged = false;
-    h->window = sg_window_new(committed, capacity);
-    if (h->window == NULL)
-        return false;
-    if (!sg_window_load(h->window, acks.data, acks.len)) {
-        uint64_t count;
-        *damaged = !sg_ackmap_count(acks.data, acks.len, &count);
+/* ---- beginning ---------------------------------------------------------------------------- */
+
+static bool load(sg_holding *h, const sg_place *at, const char **damaged) {
+    uint64_t count;
+    if (!sg_window_load(h->window, at->acks.data, at->acks.len)) {
+        *damaged = sg_ackmap_count(at->acks.data, at->acks.len, &count) ? NULL : "ack map";
         return false;
     }
-    h->era = era;
-    h->fetch_at = committed;
-    h->stored_version = sg_window_version(h->window);
-    *missed = sg_holding_unacked(h, committed, first);
-    if (first > committed && !sg_holding_skip(h, first))
+    if (!sg_window_load_tries(h->window, at->tries.data, at->tries.len)) {
+        *damaged = sg_tries_check(at->tries.data, at->tries.len) ? NULL : "record of attempts";
         return false;
-    h->stored_offset = committed;
+    }
+    return true;
+}
+
+static bool keep_note(sg_holding *h, seg_bytes note) {
+    if (note.len == 0)
+        return true;
+    h->note = sg_memdup(note.data, note.len);
+    h->note_len = note.len;
+    return h->note != NULL;
+}
+
+bool sg_holding_begin(sg_holding *h, const sg_place *at, uint32_t capacity, int64_t wall,
+                      uint64_t *missed, const char **damaged) {
+    uint64_t offset;
+    *damaged = NULL;
+    h->window = sg_window_new(at->committed, capacity);
+    h->lanes = sg_lanes_new(h->strict && h->ordering != SEG_UNORDERED);
+    if (h->window == NULL || h->lanes == NULL || !load(h, at, damaged) || !keep_note(h, at->note))
+        return false;
+    if (!at->clean && !sg_window_raise(h->window, at->high, wall))
+        return false;
+    h->suspicious = !at->clean && sg_window_failed(h->window, at->committed, 1, &offset);
+    h->era = at->era;
+    h->since = at->since;
+    h->fetch_at = h->alone_from = at->committed;
+    h->failed_before = at->committed + (at->clean && at->tries.len == 0 ? 0 : ACKED_SPAN);
+    h->announced = at->committed;
+    *missed = sg_holding_unacked(h, at->committed, at->first);
+    if (at->first > at->committed && !sg_holding_skip(h, at->first))
+        return false;
+    h->touched++; /* the first commit announces what may be delivered */
+    h->stored_version = 0;
+    h->stored_offset = at->committed;
     h->verified = true;
     h->state = SG_ACTIVE;
     return true;
@@ -77,6 +135,8 @@ bool sg_holding_skip(sg_holding *h, uint64_t to) {
     return true;
 }
 
+/* ---- blocks ------------------------------------------------------------------------------- */
+
 uint64_t sg_holding_put(sg_holding *h, sg_block *b) {
     uint64_t missing = 0;
     if (h->n_blocks == h->room) {
@@ -97,14 +157,13 @@ uint64_t sg_holding_put(sg_holding *h, sg_block *b) {
         }
     }
     h->blocks[h->n_blocks++] = b;
+    h->bytes += b->blob.len;
     h->buffered += b->blob.len;
     h->fetch_at = b->first + b->count;
     return missing;
 }
 
-/* ---- delivery ----------------------------------------------------------------------------- */
-
-static sg_block *find_block(const sg_holding *h, uint64_t offset) {
+sg_block *sg_holding_block(const sg_holding *h, uint64_t offset) {
     size_t lo = 0, hi = h->n_blocks;
     while (lo < hi) {
         size_t mid = lo + (hi - lo) / 2;
@@ -119,118 +178,90 @@ static sg_block *find_block(const sg_holding *h, uint64_t offset) {
     return NULL;
 }
 
-static bool hand_out(sg_holding *h, sg_block *b, uint64_t offset, int64_t deadline,
-                     seg_message *m) {
-    uint32_t attempt = sg_window_deliver(h->window, offset, deadline);
-    if (attempt == 0)
-        return false;
-    m->view = b->records[offset - b->first];
-    m->delivery = (seg_delivery){{h->era, offset}, h->epoch, h->partition, attempt};
-    return true;
+size_t sg_holding_parked(const sg_holding *h) {
+    return h->bytes - h->buffered;
 }
 
-static bool take_again(sg_holding *h, int64_t deadline, seg_message *m, sg_block **from) {
-    while (h->again_at < h->n_again) {
-        uint64_t offset = h->again[h->again_at];
-        sg_block *b = find_block(h, offset);
-        bool wanted = b != NULL && !sg_window_acked(h->window, offset);
-        if (wanted && !hand_out(h, b, offset, deadline, m))
-            return false;
-        if (++h->again_at == h->n_again)
-            h->n_again = h->again_at = 0;
-        if (wanted) {
-            *from = b;
-            return true;
-        }
-    }
-    return false;
+uint64_t sg_holding_at(const sg_holding *h) {
+    return h->at_block < h->n_blocks ? h->blocks[h->at_block]->first + h->at_record : h->fetch_at;
 }
 
-static void next_record(sg_holding *h) {
-    const sg_block *b = h->blocks[h->at_block];
-    if (++h->at_record < b->count)
-        return;
-    h->buffered -= b->blob.len;
-    h->at_record = 0;
-    h->at_block++;
-}
-
-bool sg_holding_take(sg_holding *h, int64_t deadline, seg_message *m, sg_block **from) {
-    if (take_again(h, deadline, m, from))
-        return true;
-    /* What could not be handed out for want of memory stays first in line. */
-    while (h->again_at == h->n_again && h->at_block < h->n_blocks) {
-        sg_block *b = h->blocks[h->at_block];
-        uint64_t offset = b->first + h->at_record;
-        sg_window_fate fate = sg_window_fate_of(h->window, offset);
-        if (fate == SG_HOLD || (fate == SG_DELIVER && !hand_out(h, b, offset, deadline, m)))
-            return false;
-        next_record(h);
-        if (fate == SG_DELIVER) {
-            *from = b;
-            return true;
-        }
-    }
-    return false;
-}
-
-static bool again_room(sg_holding *h) {
-    if (h->n_again < h->again_room)
-        return true;
-    if (h->again_at > h->again_room / 2) { /* the front was taken: move up */
-        h->n_again -= h->again_at;
-        memmove(h->again, h->again + h->again_at, h->n_again * sizeof *h->again);
-        h->again_at = 0;
-        return true;
-    }
-    size_t room = h->again_room == 0 ? 16 : 2 * h->again_room;
-    uint64_t *again = sg_reallocarray(h->again, room, sizeof *again);
-    if (again == NULL)
-        return false;
-    h->again = again;
-    h->again_room = room;
-    return true;
-}
-
-static void again_add(sg_holding *h, uint64_t offset) {
-    size_t at = h->n_again++;
-    while (at > h->again_at && h->again[at - 1] > offset)
-        at--;
-    memmove(h->again + at + 1, h->again + at, (h->n_again - 1 - at) * sizeof *h->again);
-    h->again[at] = offset;
-}
-
-size_t sg_holding_expire(sg_holding *h, int64_t now) {
-    size_t n = 0;
-    uint64_t offset;
-    if (h->window == NULL || h->state != SG_ACTIVE)
-        return 0;
-    /* Room first: what is taken out of the window has no deadline any more. */
-    while (again_room(h) && sg_window_expire(h->window, now, &offset)) {
-        again_add(h, offset);
-        n++;
-    }
-    return n;
-}
-
-/* ---- acknowledgement ---------------------------------------------------------------------- */
-
-sg_window_ack_result sg_holding_ack(sg_holding *h, uint64_t offset) {
-    return sg_window_ack(h->window, offset);
-}
-
-void sg_holding_trim(sg_holding *h) {
-    uint64_t committed = sg_window_committed(h->window);
-    size_t n = 0;
-    while (n < h->at_block && h->blocks[n]->first + h->blocks[n]->count <= committed)
-        sg_block_unref(h->blocks[n++]);
-    if (n == 0)
-        return;
+/* Forget the first n blocks, which are passed. */
+static void shift(sg_holding *h, size_t n) {
     h->n_blocks -= n;
     h->at_block -= n;
     memmove(h->blocks, h->blocks + n, h->n_blocks * sizeof(sg_block *));
 }
 
+void sg_holding_trim(sg_holding *h) {
+    uint64_t committed = sg_window_committed(h->window);
+    size_t n = 0;
+    while (n < h->at_block && h->blocks[n]->first + h->blocks[n]->count <= committed) {
+        h->bytes -= h->blocks[n]->blob.len;
+        sg_block_unref(h->blocks[n++]);
+    }
+    if (n > 0)
+        shift(h, n);
+}
+
+static bool is_settled(const sg_holding *h, const sg_block *b) {
+    for (uint32_t i = 0; i < b->count; i++)
+        if (!sg_window_acked(h->window, b->first + i))
+            return false;
+    return true;
+}
+
+void sg_holding_sweep(sg_holding *h) {
+    size_t kept = 0, passed = h->at_block;
+    if (h->swept == sg_window_version(h->window))
+        return;
+    h->swept = sg_window_version(h->window);
+    for (size_t i = 0; i < h->n_blocks; i++) {
+        if (i < passed && is_settled(h, h->blocks[i])) {
+            h->bytes -= h->blocks[i]->blob.len;
+            sg_block_unref(h->blocks[i]);
+            h->at_block--;
+        } else {
+            h->blocks[kept++] = h->blocks[i];
+        }
+    }
+    h->n_blocks = kept;
+}
+
+/* ---- what a commit says ------------------------------------------------------------------- */
+
+uint64_t sg_holding_version(const sg_holding *h) {
+    return sg_window_version(h->window) + h->touched;
+}
+
+uint64_t sg_holding_high(const sg_holding *h) {
+    /* While suspects are delivered one by one nothing else is. */
+    if (h->suspicious)
+        return sg_window_committed(h->window);
+    return sg_holding_at(h) + (h->state == SG_ACTIVE ? h->ahead : 0);
+}
+
+/* Is what is announced about to be used up? */
+static bool must_announce(const sg_holding *h) {
+    return h->state == SG_ACTIVE && !h->suspicious &&
+           sg_holding_at(h) + h->ahead / 2 > h->announced;
+}
+
 bool sg_holding_dirty(const sg_holding *h) {
-    return h->window != NULL && sg_window_version(h->window) != h->stored_version;
+    return h->window != NULL &&
+           (sg_holding_version(h) != h->stored_version || must_announce(h));
+}
+
+void sg_holding_announced(sg_holding *h) {
+    if (h->sending_high > h->announced)
+        h->announced = h->sending_high;
+    if (h->gated && h->ahead < AHEAD_MAX)
+        h->ahead *= 2;
+    h->gated = false;
+    while (h->called_at < h->n_called && h->called[h->called_at].version <= h->sending_version)
+        sg_lanes_ready(h->lanes, h->called[h->called_at++].offset);
+    if (h->called_at == h->n_called)
+        h->called_at = h->n_called = 0;
+    if (h->alone != 0 && h->alone_version <= h->sending_version)
+        h->alone_ready = true;
 }

@@ -6,7 +6,8 @@
 #include "core/error.h"
 #include "engine/consumer.h"
 
-#define MAX_MAX 1000000
+#define MAX_MAX      1000000
+#define HELD_TELL_MS 10000 /* at most so often */
 
 struct seg_batch {
     size_t count, room;
@@ -92,49 +93,195 @@ static bool make_room(seg_batch *b) {
     return true;
 }
 
+seg_batch *sg_batch_new(void) {
+    return sg_calloc(1, sizeof(seg_batch));
+}
+
+void sg_batch_clear(seg_batch *b) {
+    for (size_t i = 0; i < b->n_blocks; i++)
+        sg_block_unref(b->blocks[i]);
+    b->n_blocks = b->count = 0;
+}
+
 /* ---- taking (lock held) ------------------------------------------------------------------- */
 
-static bool take_from(seg_consumer *c, sg_holding *h, seg_batch *b, size_t max, int64_t deadline) {
-    size_t before = h->buffered;
-    bool memory = true;
-    while (b->count < max && (memory = make_room(b))) {
-        sg_block *from;
-        seg_message *m = &b->messages[b->count];
-        if (!sg_holding_take(h, deadline, m, &from))
-            break;
-        b->count++;
-        c->stats.delivered++;
-        if (m->delivery.attempt > 1)
-            c->stats.redelivered++;
-        if (b->n_blocks == 0 || b->blocks[b->n_blocks - 1] != from) {
-            sg_block_ref(from);
-            b->blocks[b->n_blocks++] = from;
-        }
+static size_t parked_share(const seg_consumer *c) {
+    return c->max_parked / (c->n_owned > 0 ? c->n_owned : 1);
+}
+
+static bool may_take(const seg_consumer *c, const sg_holding *h) {
+    return h->state == SG_ACTIVE && h->verified && !c->paused[h->partition];
+}
+
+static bool hand_out(seg_consumer *c, sg_holding *h, seg_batch *b, const sg_next *next,
+                     int64_t deadline) {
+    seg_message *m = &b->messages[b->count];
+    if (!sg_holding_take(h, next, deadline, m))
+        return false;
+    b->count++;
+    c->stats.delivered++;
+    if (m->delivery.attempt > 1)
+        c->stats.redelivered++;
+    if (b->n_blocks == 0 || b->blocks[b->n_blocks - 1] != next->block) {
+        sg_block_ref(next->block);
+        b->blocks[b->n_blocks++] = next->block;
     }
+    return true;
+}
+
+static void tell_held(seg_consumer *c, sg_holding *h, int64_t now) {
+    if (h->held_told != 0 && now - h->held_told < HELD_TELL_MS)
+        return;
+    h->held_told = now;
+    sg_log_write(&c->client->log, SEG_LOG_INFO, "held",
+                 "partition %u is not read on: offset %llu is not settled, and since then %llu messages "
+                 "were passed, of which %zu bytes are kept (max_in_flight %u, max_parked %zu)",
+                 h->partition, (unsigned long long)sg_window_committed(h->window),
+                 (unsigned long long)(sg_holding_at(h) - sg_window_committed(h->window)),
+                 sg_holding_parked(h), c->max_in_flight, c->max_parked);
+}
+
+static bool take_from(seg_consumer *c, sg_holding *h, seg_batch *b, size_t max, int64_t deadline,
+                      int64_t now) {
+    size_t before = h->buffered, share = parked_share(c);
+    bool memory = true;
+    sg_next next;
+    while (b->count < max && (memory = make_room(b)) && sg_holding_next(h, share, now, &next))
+        if (!(memory = hand_out(c, h, b, &next, deadline)))
+            break;
     sg_holding_trim(h); /* blocks of which nothing was wanted */
     sg_consumer_buffered(c, h, before);
+    if (h->held)
+        tell_held(c, h, now);
+    if (sg_holding_dirty(h)) {
+        sg_consumer_todo(c, h);
+        sg_loop_wake(&c->actor);
+    }
     return memory;
 }
 
-/* Each poll begins with another partition, so that a busy one cannot starve the others. */
-static bool take(seg_consumer *c, seg_batch *b, size_t max, int64_t now) {
-    int64_t deadline = sg_clock_after(now, c->ack_timeout);
-    size_t n = c->n_owned, start = n > 0 ? c->turn++ % n : 0, before = c->buffered;
+/* ---- suspects (lock held) ----------------------------------------------------------------- */
+
+static bool any_in_flight(const seg_consumer *c) {
+    for (size_t i = 0; i < c->n_owned; i++)
+        if (c->owned[i]->window != NULL && sg_window_in_flight(c->owned[i]->window) > 0)
+            return true;
+    return false;
+}
+
+/* A partition that is suspicious, and could deliver; NULL where there is none. */
+static sg_holding *suspicious(seg_consumer *c) {
+    bool any = false;
+    for (size_t i = 0; c->suspicious && i < c->n_owned; i++) {
+        if (c->owned[i]->suspicious && may_take(c, c->owned[i]))
+            return c->owned[i];
+        any = any || c->owned[i]->suspicious;
+    }
+    c->suspicious = any;
+    return NULL;
+}
+
+/* Whoever died had more than one message in hand, mostly, and just one of them may have killed it. After it has
+ * happened again, they are delivered one at a time, with nothing else of this consumer beside, so that the
+ * next death tells which. Where what is in flight does not end in time, that is given up. */
+static bool nothing_beside(seg_consumer *c, int64_t now) {
+    if (!any_in_flight(c)) {
+        c->isolate_until = 0;
+        return true;
+    }
+    if (c->isolate_until == 0)
+        c->isolate_until = sg_clock_after(now, c->drain_timeout > 0 ? c->drain_timeout : 0);
+    if (now < c->isolate_until)
+        return false;
+    for (size_t i = 0; i < c->n_owned; i++)
+        if (c->owned[i]->alone == 0)
+            c->owned[i]->suspicious = false;
+    c->isolate_until = 0;
+    return false;
+}
+
+static sg_alone look_alone(seg_consumer *c, sg_holding *h, sg_next *next) {
+    sg_alone what = sg_holding_next_alone(h, c->isolate_at, c->max_attempts, next);
+    if (what == SG_ALONE_CONVICTED)
+        sg_consumer_bury(c, h, next->offset, SG_REASON_CRASHED);
+    if (what == SG_ALONE_WAIT && sg_holding_dirty(h)) {
+        sg_consumer_todo(c, h);
+        sg_loop_wake(&c->actor);
+    }
+    return what;
+}
+
+/* True where something suspicious is being dealt with, so that nothing else is delivered. */
+static bool take_alone(seg_consumer *c, seg_batch *b, int64_t deadline, int64_t now, bool *memory) {
+    sg_holding *h;
+    sg_next next;
+    while ((h = suspicious(c)) != NULL) {
+        if (!nothing_beside(c, now)) {
+            if (c->isolate_until != 0)
+                return true;
+            continue; /* given up */
+        }
+        switch (look_alone(c, h, &next)) {
+        case SG_ALONE_NONE:
+        case SG_ALONE_CONVICTED:
+            continue;
+        case SG_ALONE_WAIT:
+            return true;
+        case SG_ALONE_READY:
+            *memory = make_room(b) && hand_out(c, h, b, &next, deadline);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ---- all of it (lock held) ---------------------------------------------------------------- */
+
+/* Each look begins with another partition, so that a busy one cannot starve the others. */
+bool sg_consumer_take(seg_consumer *c, seg_batch *b, size_t max, int64_t now) {
+    int64_t deadline = c->strict ? INT64_MAX : sg_clock_after(now, c->ack_timeout);
+    size_t before = c->buffered;
     bool memory = true;
     sg_consumer_expire(c, now); /* the loop thread may be late, and these come first */
-    for (size_t i = 0; i < n && b->count < max && memory; i++) {
-        sg_holding *h = c->owned[(start + i) % n];
-        if (h->state == SG_ACTIVE && h->verified)
-            memory = take_from(c, h, b, max, deadline);
+    if (!take_alone(c, b, deadline, now, &memory)) {
+        size_t n = c->n_owned, start = n > 0 ? c->turn++ % n : 0;
+        for (size_t i = 0; i < n && b->count < max && memory; i++) {
+            sg_holding *h = c->owned[(start + i) % n];
+            if (may_take(c, h))
+                memory = take_from(c, h, b, max, deadline, now);
+        }
     }
     c->dry = b->count == 0;
     if (b->count > 0 && deadline < c->next_expiry)
         c->next_expiry = deadline;
     /* There is room for more now, also where nothing of what was there was wanted; or there is
      * none, and nothing to deliver either. */
-    if (b->count > 0 || c->buffered != before || c->buffered > 0)
+    if (c->buffered != before || (c->dry && c->buffered > 0))
         sg_loop_wake(&c->actor);
     return memory;
+}
+
+/* Without taking it. */
+bool sg_consumer_deliverable(seg_consumer *c, int64_t now) {
+    sg_next next;
+    if (now >= c->safe_until)
+        return false;
+    sg_holding *h = suspicious(c);
+    if (h != NULL && any_in_flight(c))
+        return c->isolate_until == 0 || now >= c->isolate_until;
+    if (h != NULL)
+        return sg_holding_has_suspect(h, c->isolate_at);
+    for (size_t i = 0; i < c->n_owned; i++) {
+        h = c->owned[i];
+        size_t before = h->buffered;
+        bool found = may_take(c, h) && sg_holding_next(h, parked_share(c), now, &next);
+        sg_consumer_buffered(c, h, before);
+        if (h->window != NULL && sg_holding_dirty(h))
+            sg_consumer_todo(c, h);
+        if (found)
+            return true;
+    }
+    return false;
 }
 
 /* ---- telling (lock held; given up while the application's functions run) ------------------ */
@@ -202,7 +349,7 @@ static void tell_overtaken(seg_consumer *c, uint32_t p) {
 
 /* Run the callbacks for everything that has happened, partitions with the same news together. What
  * happens while they run is told in another round. */
-static void tell(seg_consumer *c) {
+void sg_consumer_tell(seg_consumer *c) {
     while (c->n_told > 0) {
         tell_rebalance(c, SEG_LOST);
         tell_rebalance(c, SEG_REVOKED);
@@ -227,14 +374,15 @@ static void tell(seg_consumer *c) {
 static seg_status fill(seg_consumer *c, seg_batch *b, size_t max, int64_t deadline,
                        seg_error *err) {
     for (;;) {
-        tell(c);
+        sg_consumer_tell(c);
         int64_t now = sg_clock_ms();
         if (atomic_load(&c->stopping) || c->closing)
             return sg_fail(err, SEG_ECLOSED, "the consumer was stopped");
         if (c->fault.status != SEG_OK)
             return sg_fail(err, c->fault.status, "%s", c->fault.text);
         /* Past its lease a member hands nothing out: others may own its partitions already. */
-        if (now < c->safe_until && !take(c, b, max, now) && b->count == 0)
+        sg_consumer_came(c, now);
+        if (now < c->safe_until && !sg_consumer_take(c, b, max, now) && b->count == 0)
             return sg_fail_nomem(err);
         if (b->count > 0 || now >= deadline)
             return SEG_OK;
@@ -249,7 +397,7 @@ seg_status seg_consumer_poll(seg_batch **out, seg_consumer *c, size_t max, int64
     if (max < 1 || max > MAX_MAX)
         return sg_fail(err, SEG_EINVAL, "max is %zu: 1 to %d messages", max, MAX_MAX);
     int64_t deadline = sg_clock_after(sg_clock_ms(), wait);
-    seg_batch *b = sg_calloc(1, sizeof *b);
+    seg_batch *b = sg_batch_new();
     if (b == NULL)
         return sg_fail_nomem(err);
     sg_mutex_lock(&c->lock);
@@ -261,6 +409,8 @@ seg_status seg_consumer_poll(seg_batch **out, seg_consumer *c, size_t max, int64
         c->polling = true;
         s = fill(c, b, max, deadline, err);
         c->polling = false;
+        c->taken_at = sg_clock_ms();
+        sg_consumer_signal(c);
     }
     sg_mutex_unlock(&c->lock);
     if (s == SEG_OK)
@@ -276,6 +426,6 @@ void sg_consumer_tell_rest(seg_consumer *c) {
     c->polling = true;
     while (c->n_owned > 0) /* the good-bye was not answered: its lease will run out */
         sg_consumer_drop(c, c->owned[0], false);
-    tell(c);
+    sg_consumer_tell(c);
     sg_mutex_unlock(&c->lock);
 }

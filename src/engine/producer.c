@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "base/hash.h"
 #include "core/error.h"
 #include "core/partitioner.h"
 #include "engine/admin.h"
@@ -13,113 +14,15 @@
 #define MIB             ((size_t)1024 * 1024)
 #define BATCH_COUNT_MAX 16384
 #define HEADERS_MAX     65535
-/* What a queued message costs beside its bytes, and a batch of them: counted until the callbacks
- * ran. */
-#define SLOT_BYTES  sizeof(sg_slot)
-#define BATCH_BYTES (sizeof(sg_outbatch) + 16 * SLOT_BYTES)
+/* Forwarded messages without a key: those that result from so many inputs go to one partition. */
+#define TURN_INPUTS 64
 
-/* ---- batches (lock held) ------------------------------------------------------------------ */
-
-static sg_outbatch *outbatch_new(seg_producer *p, uint32_t partition, size_t first, int64_t now) {
-    sg_outbatch *b = sg_calloc(1, sizeof *b);
-    if (b == NULL)
-        return NULL;
-    size_t most = SG_BATCH_HEADER + first > p->max_batch ? SG_BATCH_HEADER + first : p->max_batch;
-    sg_batch_writer_init(&b->writer, most);
-    b->producer = p;
-    b->partition = partition;
-    b->id = ++p->last_id;
-    b->created = now;
-    b->deadline = sg_clock_after(now, p->delivery_timeout);
-    p->stats.queued_bytes += BATCH_BYTES;
-    return b;
-}
-
-void sg_outbatch_dispose(sg_outbatch *b) {
-    if (!b->disposed) {
-        b->producer->stats.queued_bytes -= BATCH_BYTES + b->writer.count * SLOT_BYTES;
-        sg_cond_broadcast(&b->producer->changed); /* there is room in the queue */
-    }
-    b->disposed = true;
-    if (b->in_request)
-        return;
-    sg_batch_writer_fini(&b->writer);
-    sg_free(b->slots);
-    sg_free(b);
-}
+/* ---- lanes (lock held) -------------------------------------------------------------------- */
 
 void sg_lane_close_open(sg_lane *lane) {
     sg_batch_seal(&lane->open->writer, lane->open->producer->stream.seed);
     sg_list_push(&lane->ready, &lane->open->node);
     lane->open = NULL;
-}
-
-sg_outbatch *sg_outbatch_split(sg_outbatch *b, uint32_t n) {
-    seg_producer *p = b->producer;
-    uint32_t left = b->writer.count - n;
-    sg_outbatch *rest = outbatch_new(p, b->partition, b->writer.buf.len, b->created);
-    if (rest == NULL)
-        return NULL;
-    rest->slots = sg_memdup(b->slots + n, left * sizeof *b->slots);
-    if (rest->slots == NULL || !sg_batch_split(&b->writer, n, &rest->writer)) {
-        sg_outbatch_dispose(rest);
-        return NULL;
-    }
-    sg_batch_seal(&b->writer, p->stream.seed);
-    sg_batch_seal(&rest->writer, p->stream.seed);
-    rest->room = left;
-    rest->id = b->id;
-    rest->bytes = rest->writer.buf.len - SG_BATCH_HEADER;
-    b->bytes -= rest->bytes;
-    rest->callbacks = b->callbacks;
-    rest->deadline = b->deadline;
-    rest->generation = b->generation;
-    rest->first_seq = b->first_seq + n;
-    return rest;
-}
-
-static void tell_waiter(const sg_outbatch *b, size_t i) {
-    sg_waiter *w = b->slots[i].waiter;
-    w->status = b->status;
-    w->err = b->err;
-    w->where =
-        (seg_position){{1, b->offset == UINT64_MAX ? UINT64_MAX : b->offset + i}, b->partition};
-    w->done = true;
-    sg_cond_signal(&w->cond);
-}
-
-void sg_outbatch_done(sg_outbatch *b, seg_status status, const seg_error *err) {
-    seg_producer *p = b->producer;
-    uint32_t n = b->writer.count;
-    b->over = true;
-    b->status = status;
-    if (err != NULL)
-        b->err = *err;
-    if (status == SEG_OK)
-        p->stats.stored += n;
-    else
-        p->stats.failed += n;
-    p->stats.queued -= n;
-    p->stats.queued_bytes -= b->bytes;
-    sg_buf_fini(&b->writer.buf); /* the application may be long in asking for the outcome */
-    for (uint32_t i = 0; i < n; i++)
-        if (b->slots[i].waiter != NULL)
-            tell_waiter(b, i);
-    if (b->callbacks)
-        sg_list_push(&p->done, &b->node);
-    else
-        sg_outbatch_dispose(b);
-    sg_cond_broadcast(&p->changed);
-}
-
-void sg_outbatch_fail(sg_outbatch *b, seg_status status, const char *text) {
-    seg_error err;
-    sg_list_remove(&b->node);
-    if (b->unsure)
-        sg_fail(&err, SEG_EUNKNOWN, "it may or may not be stored: %s", text);
-    else
-        sg_fail(&err, status, "%s", text);
-    sg_outbatch_done(b, err.status, &err);
 }
 
 void sg_producer_fail_all(seg_producer *p, seg_status status, const char *text) {
@@ -174,76 +77,71 @@ static seg_status check_record(const seg_producer *p, const seg_record *given, s
     return SEG_OK;
 }
 
-/* Lock held. Is there room for one more message in the lane's open batch? */
-static bool fits(const seg_producer *p, const sg_lane *lane, const seg_record *r) {
-    const sg_batch_writer *w = &lane->open->writer;
-    return w->count < p->max_count &&
-           sg_batch_size(w) + sg_batch_record_size(r, w->base_ts) <= p->max_batch;
+/* A message on its way into a batch. */
+typedef struct message {
+    seg_record record;
+    sg_slot slot;
+    const sg_forward_slot *forward; /* NULL: a plain one */
+} message;
+
+static bool fits(const sg_lane *lane, const message *m) {
+    return sg_outbatch_fits(lane->open, &m->record, m->forward);
 }
 
 /* Lock held. Where a message without a key goes: all of one batch to one partition, then the next.
- */
-static sg_lane *lane_of(seg_producer *p, const seg_record *r) {
-    if (r->key.len > 0)
-        return &p->lanes[sg_partition_of(r->key.data, r->key.len, p->stream.partitions)];
-    if (p->lanes[p->turn].open == NULL || !fits(p, &p->lanes[p->turn], r))
-        p->turn = (p->turn + 1) % p->stream.partitions;
+ * A forwarded one has to come to the same partition each time, for only there it is known. */
+static sg_lane *lane_of(seg_producer *p, const message *m) {
+    const seg_bytes *key = &m->record.key;
+    uint32_t n = p->stream.partitions;
+    if (key->len > 0)
+        return &p->lanes[sg_partition_of(key->data, key->len, n)];
+    if (m->forward != NULL)
+        return &p->lanes[(m->forward->hash + m->forward->id.offset / TURN_INPUTS) % n];
+    if (p->lanes[p->turn].open == NULL || !fits(&p->lanes[p->turn], m))
+        p->turn = (p->turn + 1) % n;
     return &p->lanes[p->turn];
 }
 
-static bool put(sg_outbatch *b, const seg_record *r, const sg_slot *slot) {
-    if (b->writer.count == b->room) {
-        size_t room = b->room == 0 ? 16 : 2 * b->room;
-        sg_slot *slots = sg_reallocarray(b->slots, room, sizeof *slots);
-        if (slots == NULL)
-            return false;
-        b->slots = slots;
-        b->room = room;
-    }
-    b->slots[b->writer.count] = *slot; /* counted by what follows */
-    if (!sg_batch_add(&b->writer, r))
-        return false;
-    if (slot->fn != NULL)
-        b->callbacks = true;
-    return true;
+/* Lock held. Begin the lane's open batch. `*wake`: somebody has to look after its deadline. */
+static bool open_batch(seg_producer *p, sg_lane *lane, const message *m, bool *wake) {
+    const seg_record *r = &m->record;
+    lane->open = sg_outbatch_new(p, lane->partition, m->forward != NULL,
+                                 sg_batch_record_size(r, r->timestamp));
+    /* Where nothing else of this lane has a deadline: requests of batches given up do not come back
+     * soon. */
+    if (sg_outbatch_mortal(&lane->ready) == NULL && sg_outbatch_mortal(&lane->flying) == NULL)
+        *wake = true;
+    return lane->open != NULL;
 }
 
 /* Lock held. */
-static seg_status enqueue(seg_producer *p, const seg_record *r, const sg_slot *slot,
-                          seg_error *err) {
+static seg_status enqueue(seg_producer *p, const message *m, seg_error *err) {
+    const seg_record *r = &m->record;
+    size_t slot = sg_slot_size(m->forward != NULL);
     if (p->fault.status != SEG_OK)
         return sg_fail(err, p->fault.status, "%s", p->fault.text);
-    sg_lane *lane = lane_of(p, r);
+    sg_lane *lane = lane_of(p, m);
     size_t size =
         sg_batch_record_size(r, lane->open != NULL ? lane->open->writer.base_ts : r->timestamp);
-    if (p->stats.queued_bytes > 0 && p->stats.queued_bytes + size + SLOT_BYTES > p->max_queued)
+    if (p->stats.queued_bytes > 0 && p->stats.queued_bytes + size + slot > p->max_queued)
         return sg_fail(err, SEG_EFULL,
                        "the producer's queue is full (max_queued %zu bytes): poll, then "
                        "send again",
                        p->max_queued);
     bool wake = !sg_node_linked(&lane->busy);
-    if (lane->open != NULL && !fits(p, lane, r)) {
+    if (lane->open != NULL && !fits(lane, m)) {
         sg_lane_close_open(lane);
         wake = true;
     }
-    if (lane->open == NULL) {
-        lane->open =
-            outbatch_new(p, lane->partition, sg_batch_record_size(r, r->timestamp), sg_clock_ms());
-        if (lane->open == NULL)
-            return sg_fail_nomem(err);
-        /* Nothing else of this lane has a deadline: requests of batches given up do not come back soon. */
-        wake = wake || (sg_list_empty(&lane->ready) && sg_list_empty(&lane->flying));
-    }
-    if (!put(lane->open, r, slot)) {
+    if (lane->open == NULL && !open_batch(p, lane, m, &wake))
+        return sg_fail_nomem(err);
+    if (!sg_outbatch_put(lane->open, r, &m->slot, m->forward)) {
         if (lane->open->writer.count == 0) {
             sg_outbatch_dispose(lane->open);
             lane->open = NULL;
         }
         return sg_fail_nomem(err);
     }
-    lane->open->bytes += size;
-    p->stats.queued++;
-    p->stats.queued_bytes += size + SLOT_BYTES;
     if (!sg_node_linked(&lane->busy))
         sg_list_push(&p->busy, &lane->busy);
     if (lane->open->writer.count >= p->max_count) {
@@ -257,25 +155,23 @@ static seg_status enqueue(seg_producer *p, const seg_record *r, const sg_slot *s
 
 seg_status seg_send_async(seg_producer *p, const seg_record *r, seg_sent_fn *done, void *arg,
                           seg_error *err) {
-    seg_record record = {.size = sizeof record};
-    sg_slot slot = {done, arg, NULL};
+    message m = {.record = {.size = sizeof m.record}, .slot = {done, arg, NULL}};
     if (p == NULL || r == NULL)
         return sg_fail(err, SEG_EINVAL, "%s is NULL", p == NULL ? "the producer" : "the record");
-    seg_status s = check_record(p, r, &record, err);
+    seg_status s = check_record(p, r, &m.record, err);
     if (s != SEG_OK)
         return s;
     sg_mutex_lock(&p->lock);
-    s = enqueue(p, &record, &slot, err);
+    s = enqueue(p, &m, err);
     sg_mutex_unlock(&p->lock);
     return s;
 }
 
 /* Lock held. Queue it, waiting for room as long as the delivery timeout lets it. */
-static seg_status enqueue_waiting(seg_producer *p, const seg_record *r, const sg_slot *slot,
-                                  seg_error *err) {
+static seg_status enqueue_waiting(seg_producer *p, const message *m, seg_error *err) {
     int64_t deadline = sg_clock_after(sg_clock_ms(), p->delivery_timeout);
     for (;;) {
-        seg_status s = enqueue(p, r, slot, err);
+        seg_status s = enqueue(p, m, err);
         int64_t left = deadline - sg_clock_ms();
         if (s != SEG_EFULL || left <= 0)
             return s;
@@ -284,18 +180,18 @@ static seg_status enqueue_waiting(seg_producer *p, const seg_record *r, const sg
 }
 
 seg_status seg_send(seg_producer *p, const seg_record *r, seg_position *where, seg_error *err) {
-    seg_record record = {.size = sizeof record};
     sg_waiter w;
+    message m = {.record = {.size = sizeof m.record}, .slot = {.waiter = &w}};
     if (p == NULL || r == NULL)
         return sg_fail(err, SEG_EINVAL, "%s is NULL", p == NULL ? "the producer" : "the record");
-    seg_status s = check_record(p, r, &record, err);
+    seg_status s = check_record(p, r, &m.record, err);
     if (s != SEG_OK)
         return s;
     memset(&w, 0, sizeof w);
     if (!sg_cond_init(&w.cond))
         return sg_fail_nomem(err);
     sg_mutex_lock(&p->lock);
-    s = enqueue_waiting(p, &record, &(sg_slot){NULL, NULL, &w}, err);
+    s = enqueue_waiting(p, &m, err);
     /* The loop thread gives every batch an outcome by its deadline, so this ends. */
     while (s == SEG_OK && !w.done)
         sg_cond_wait(&w.cond, &p->lock, SEG_FOREVER);
@@ -310,7 +206,36 @@ seg_status seg_send(seg_producer *p, const seg_record *r, seg_position *where, s
     return SEG_OK;
 }
 
+seg_status sg_producer_forward(seg_producer *p, const seg_record *r, const sg_forward_id *id,
+                               bool wait, sg_forwarded_fn *fn, void *arg, seg_error *err) {
+    sg_forward_slot f = {.fn = fn, .arg = arg, .id = *id};
+    message m = {.record = {.size = sizeof m.record}, .forward = &f};
+    seg_status s = check_record(p, r, &m.record, err);
+    if (s != SEG_OK)
+        return s;
+    f.hash = sg_fnv1a32(id->input, strlen(id->input));
+    f.crc = sg_forward_crc(&m.record);
+    sg_mutex_lock(&p->lock);
+    s = wait ? enqueue_waiting(p, &m, err) : enqueue(p, &m, err);
+    sg_mutex_unlock(&p->lock);
+    return s;
+}
+
 /* ---- outcomes ----------------------------------------------------------------------------- */
+
+void sg_producer_signal(seg_producer *p) {
+    sg_event_set(&p->event, !sg_list_empty(&p->done));
+}
+
+int seg_producer_fd(seg_producer *p) {
+    if (p == NULL)
+        return -1;
+    sg_mutex_lock(&p->lock);
+    int fd = sg_event_open(&p->event);
+    sg_producer_signal(p);
+    sg_mutex_unlock(&p->lock);
+    return fd;
+}
 
 static void run_callbacks(sg_outbatch *b) {
     bool ok = b->status == SEG_OK;
@@ -327,6 +252,7 @@ static void run_callbacks(sg_outbatch *b) {
 static void drain(seg_producer *p) {
     for (sg_node *n; (n = sg_list_pop(&p->done)) != NULL;) {
         sg_outbatch *b = SG_OF(n, sg_outbatch, node);
+        sg_producer_signal(p);
         sg_mutex_unlock(&p->lock);
         run_callbacks(b);
         sg_mutex_lock(&p->lock);
@@ -535,6 +461,7 @@ void seg_producer_close(seg_producer *p) {
     sg_mutex_lock(&p->lock);
     p->polling = true;
     drain(p);
+    sg_event_close(&p->event);
     sg_mutex_unlock(&p->lock);
     sg_loop_call(c->loop, disown, p);
     sg_client_unref(c);

@@ -1,5 +1,5 @@
 /* producer.h - the two halves of a producer: producer.c is what the application calls, append.c what
- * the loop thread does. One lane for each partition:
+ * the loop thread does; both work on batches, outbatch.c. One lane for each partition:
  *
  *   seg_send*                                                             poll, flush, close
  *      │                                                                          ^
@@ -21,9 +21,34 @@
  *   network          └──────── held by a paused server ────────────────> A refused
  *
  * For the same reason a batch of which an answer was lost is never sent under another generation: it
- * may be stored already, and would be stored twice. It is given up, as unknown. */
+ * may be stored already, and would be stored twice. It is given up, as unknown.
+ *
+ * Forwarded messages (sg_producer_forward) have an identity, by which the server stores each once,
+ * whoever sends it. A batch is all forwarded or all plain; both keep their order in the lane. The
+ * forwarded ones have no deadline, so deadlines rise along the lists only among the plain ones.
+ *
+ * The server may answer a forwarded batch HELD: some of its messages are stored already, or not
+ * wanted; none was stored now. Those leave the batch, and the rest takes numbers anew. So a
+ * forwarded batch flies alone:
+ *
+ *   F(a b c d: 5 6 7 8) ──> HELD b   next_seq back to 5   F(a c d: 5 6 7) ──> stored, next_seq 8
+ *
+ * Where an answer of F was lost, a copy of the larger F may still come. What was held once is held
+ * for ever, so b holds the copy back too; and once the smaller F is stored, 5 is used. Were the
+ * larger one stored nevertheless, 8 would be used up as well, and the next batch be taken for a
+ * copy of it and dropped, in silence. Nothing shall hang on that thread: the numbers go back only
+ * where every copy was answered. Otherwise the rest goes under a new generation, where the copy can
+ * do no harm:
+ *
+ *   the copy comes first     held; or stored, and the rest finds itself stored, by identity
+ *   the rest comes first     the copy is refused: an older generation
+ *
+ * By the same token a forwarded batch that lost an answer is not given up when a new generation
+ * begins, but sent under it. And it may be cut to the room that is left, where others may not: its
+ * parts take its numbers in the same order, so where the whole was stored they are copies of it. */
 #ifndef SG_ENGINE_PRODUCER_H
 #define SG_ENGINE_PRODUCER_H
+#include "base/event.h"
 #include "core/backoff.h"
 #include "core/batch.h"
 #include "engine/client.h"
@@ -47,19 +72,51 @@ typedef struct sg_slot {
     sg_waiter *waiter;
 } sg_slot;
 
+/* The outcome of a forwarded message, `err` NULL where it is SEG_OK: it is stored, now or before.
+ * EFENCED: a later owner of its input was there before. EPROTO: it differs from the one that is
+ * stored in its place. Otherwise as of any message. On the loop thread of the producer's client,
+ * with the producer's lock held: it must not call the producer. */
+typedef void sg_forwarded_fn(void *arg, seg_status status, const seg_error *err);
+
+/* What a forwarded message is known by: the index-th output of the message at `offset` of `input`,
+ * which its owner `epoch` has sent. Below `base` nothing of this input is repeated any more. */
+typedef struct sg_forward_id {
+    char input[101]; /* 1 to 100 of [0-9a-z.] */
+    uint64_t epoch, base, offset;
+    uint32_t index;
+} sg_forward_id;
+
+typedef enum sg_held {
+    SG_HELD_NOT = 0,
+    SG_HELD_STORED,
+    SG_HELD_FENCED,
+    SG_HELD_DIFFERS
+} sg_held;
+
+typedef struct sg_forward_slot {
+    sg_forwarded_fn *fn;
+    void *arg;
+    sg_forward_id id;
+    uint32_t hash; /* of id.input */
+    uint32_t crc;  /* sg_forward_crc */
+    sg_held held;  /* by the answer that is being read */
+} sg_forward_slot;
+
 typedef struct sg_outbatch {
     sg_node node; /* in its lane's ready or flying, or in the producer's done */
     seg_producer *producer;
     uint32_t partition;
     uint64_t id; /* order of creation in the producer, from 1 */
     sg_batch_writer writer;
-    sg_slot *slots;
+    bool forwarding;
+    sg_slot *slots;            /* one for each message, */
+    sg_forward_slot *forwards; /* or, where it is forwarding, these */
     size_t room;
     size_t bytes; /* of its messages, counted against max_queued until the outcome */
     bool callbacks;
     bool in_request, disposed; /* freed once it is disposed and in no request */
     bool over;                 /* has an outcome */
-    int64_t created, deadline;
+    int64_t created, deadline;      /* INT64_MAX where it is forwarding */
     uint64_t generation, first_seq; /* of its last sending; 0: never sent */
     bool unsure;                    /* a sending ended without an answer */
 
@@ -95,6 +152,7 @@ struct seg_producer {
     sg_cond changed; /* done has something, or nothing is left, or there is room in the queue */
     sg_lane *lanes;
     sg_list busy, done;
+    sg_event event; /* of seg_producer_fd: raised while done has something */
     uint64_t last_id;
     uint32_t turn; /* partition that the next batch without a key goes to */
     bool polling, closing;
@@ -107,17 +165,51 @@ struct seg_producer {
     bool gone;      /* closed by the application: freed with the last result */
 };
 
-/* Lock held. Its outcome is known: tell who waits, give the rest to poll. */
+/* ---- Forwarding ---------------------------------------------------------------------------- */
+
+/* Queue a message that is to be stored once, however often and by whomever it is sent with this
+ * identity. It is tried until it is stored, or the producer is over. SEG_OK promises exactly one
+ * call of fn, possibly before this returns; any other status none. `wait`: for room in the queue,
+ * as seg_send does; otherwise EFULL at once. A message without a key goes where its input says, so
+ * that a repetition finds it. Any thread; on the loop thread without `wait`. */
+seg_status sg_producer_forward(seg_producer *p, const seg_record *r, const sg_forward_id *id,
+                               bool wait, sg_forwarded_fn *fn, void *arg, seg_error *err);
+/* CRC-32C of a record's bytes in a batch (core/batch.h) but for its timestamp. */
+uint32_t sg_forward_crc(const seg_record *r);
+
+/* ---- Batches (outbatch.c): lock held ------------------------------------------------------- */
+
+/* An empty one, in no list, whose first message takes `first` bytes. NULL: no memory. */
+sg_outbatch *sg_outbatch_new(seg_producer *p, uint32_t partition, bool forwarding, size_t first);
+/* May this message join it? `f` is NULL for a plain one. */
+bool sg_outbatch_fits(const sg_outbatch *b, const seg_record *r, const sg_forward_slot *f);
+/* Add one, with the slot of its kind, and count it. False: no memory, nothing changed. */
+bool sg_outbatch_put(sg_outbatch *b, const seg_record *r, const sg_slot *slot,
+                     const sg_forward_slot *f);
+/* What a message costs beside its bytes, until its outcome was told. */
+size_t sg_slot_size(bool forwarding);
+/* Its outcome is known: tell who waits, give the rest to poll. */
 void sg_outbatch_done(sg_outbatch *b, seg_status status, const seg_error *err);
-/* Lock held. It is given up: as unknown where an answer of it was lost. Leaves its list. */
+/* It is given up: as unknown where an answer of it was lost. Leaves its list. */
 void sg_outbatch_fail(sg_outbatch *b, seg_status status, const char *text);
-/* Lock held. Nobody needs it any more; freed with its request's answer where it is under way. */
+/* Nobody needs it any more; freed with its request's answer where it is under way. */
 void sg_outbatch_dispose(sg_outbatch *b);
-/* Lock held. Cut it after its first n messages: the rest is returned, numbered on. NULL: no memory. */
+/* Cut it after its first n messages: the rest is returned, numbered on. NULL: no memory. */
 sg_outbatch *sg_outbatch_split(sg_outbatch *b, uint32_t n);
-/* Lock held. The open batch, which there is, gets no more: on to ready. */
+/* Forwarding: the server holds one of its messages so. False: there is none, or it is held. */
+bool sg_outbatch_hold(sg_outbatch *b, uint64_t message, sg_held how);
+/* What is held has its outcome, and leaves it. False: nothing is left, and it is gone. */
+bool sg_outbatch_let_go(sg_outbatch *b);
+/* The first of the list that has a deadline: no later one has an earlier. */
+sg_outbatch *sg_outbatch_mortal(const sg_list *l);
+
+/* ---- The rest: lock held ------------------------------------------------------------------- */
+
+/* The open batch, which there is, gets no more: on to ready. */
 void sg_lane_close_open(sg_lane *lane);
-/* Lock held. Every batch that is not under way ends so; what is comes back here by itself. */
+/* The descriptor tells whether done has something. */
+void sg_producer_signal(seg_producer *p);
+/* Every batch that is not under way ends so; what is comes back here by itself. */
 void sg_producer_fail_all(seg_producer *p, seg_status status, const char *text);
 
 int64_t sg_producer_run(void *arg, int64_t now); /* the actor's */

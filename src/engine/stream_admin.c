@@ -96,7 +96,7 @@ static seg_status create_check(const seg_stream_options *o, seg_error *err) {
                        (unsigned long long)o->max_messages, (unsigned long long)MAX_MESSAGES);
     if (seg_on_full_name(o->on_full) == NULL)
         return sg_fail(err, SEG_EINVAL,
-                       "on_full is %d: not one of SEG_BLOCK, SEG_REJECT, SEG_DROP_OLDEST",
+                       "on_full is %d: not one of SEG_BLOCK, SEG_FAIL, SEG_DROP_OLDEST",
                        (int)o->on_full);
     return SEG_OK;
 }

@@ -266,7 +266,7 @@ TEST(bad_arguments_are_einval) {
                             {.group = "g", .session_timeout = 99},
                             {.group = "g", .session_timeout = 3600001},
                             {.group = "g", .ack_timeout = 9},
-                            {.group = "g", .start = (seg_start)2},
+                            {.group = "g", .start = (seg_start)4},
                             {.group = "g", .max_prefetch = 65535},
                             {.group = "g", .max_in_flight = 65537}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {

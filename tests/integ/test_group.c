@@ -380,7 +380,7 @@ TEST(a_deleted_group_holds_no_room) {
     SEG_INIT(&o);
     o.partitions = 1;
     o.max_messages = 10;
-    o.on_full = SEG_REJECT;
+    o.on_full = SEG_FAIL;
     CHECK_OK(seg_stream_create(b.c, "s", &o, &err), &err);
     b.p = rig_producer(b.c, "s");
     rig_inbox *in = new_inbox();

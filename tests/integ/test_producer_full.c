@@ -87,7 +87,7 @@ TEST(block_ends_at_the_delivery_timeout) {
 TEST(reject_fails_at_once) {
     rig r = rig_new(1);
     r.stream_options.max_messages = 100;
-    r.stream_options.on_full = SEG_REJECT;
+    r.stream_options.on_full = SEG_FAIL;
     rig_open(&r);
     ledger *l = ledger_new(4);
     seg_error err;
@@ -115,7 +115,7 @@ TEST(reject_fails_at_once) {
 TEST(reject_keeps_order_among_batches_under_way) {
     rig r = rig_new(1);
     r.stream_options.max_messages = 64;
-    r.stream_options.on_full = SEG_REJECT;
+    r.stream_options.on_full = SEG_FAIL;
     r.producer_options.max_batch = 1024;
     rig_open(&r);
     ledger *l = ledger_new(4);

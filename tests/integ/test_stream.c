@@ -123,7 +123,7 @@ TEST(the_smallest_and_the_largest_settings) {
     }
     CHECK_STATUS(seg_stream_create(a.client, "s", NULL, &err), SEG_EINVAL, &err);
     CHECK_EQ(server_int(a.server, "DBSIZE"), 0);
-    seg_stream_options o = settings(1, UINT64_C(1) << 40, SEG_REJECT);
+    seg_stream_options o = settings(1, UINT64_C(1) << 40, SEG_FAIL);
     CHECK_OK(seg_stream_create(a.client, "s", &o, &err), &err);
     seg_stream_info *info = describe(a.client, "s");
     CHECK_EQ(seg_stream_info_max_messages(info), UINT64_C(1) << 40);
@@ -177,14 +177,14 @@ TEST(created_again_with_the_same_settings) {
 TEST(other_settings_are_a_conflict_that_names_both) {
     admin a = admin_open();
     seg_error err;
-    seg_stream_options o = settings(3, 500, SEG_REJECT);
+    seg_stream_options o = settings(3, 500, SEG_FAIL);
     CHECK_OK(seg_stream_create(a.client, "s", &o, &err), &err);
     o.partitions = 4;
     CHECK_STATUS(seg_stream_create(a.client, "s", &o, &err), SEG_EEXIST, &err);
     CHECK_CONTAINS(err.text, "\"s\"");
     CHECK_CONTAINS(err.text, "3 partitions");
     CHECK_CONTAINS(err.text, "4");
-    o = settings(3, 501, SEG_REJECT);
+    o = settings(3, 501, SEG_FAIL);
     CHECK_STATUS(seg_stream_create(a.client, "s", &o, &err), SEG_EEXIST, &err);
     CHECK_CONTAINS(err.text, "500");
     CHECK_CONTAINS(err.text, "501");
@@ -198,7 +198,7 @@ TEST(other_settings_are_a_conflict_that_names_both) {
     seg_stream_info *info = describe(a.client, "s");
     CHECK_EQ(seg_stream_info_partitions(info), 3);
     CHECK_EQ(seg_stream_info_max_messages(info), 500);
-    CHECK_EQ(seg_stream_info_on_full(info), SEG_REJECT);
+    CHECK_EQ(seg_stream_info_on_full(info), SEG_FAIL);
     seg_stream_info_free(info);
     CHECK_EQ(server_int(a.server, "EXISTS sg:{default/s/3}:state"), 0);
     o = settings(2, 7, SEG_BLOCK);
