@@ -289,9 +289,9 @@ typedef enum seg_seek_to {
     SEG_SEEK_START = 1, /* the oldest message that is kept */
     SEG_SEEK_END,       /* behind the newest one */
     SEG_SEEK_OFFSET,    /* the offset `value` */
-    SEG_SEEK_TIME,      /* the first message with a timestamp of `value` (ms since 1970) or later, taken
+    SEG_SEEK_TIME, /* the first message with a timestamp of `value` (ms since 1970) or later, taken
                            as rising along the partition */
-    SEG_SEEK_BY         /* `value` messages on from where the group is; negative: back */
+    SEG_SEEK_BY    /* `value` messages on from where the group is; negative: back */
 } seg_seek_to;
 
 typedef struct seg_seek_options {
@@ -315,7 +315,8 @@ typedef struct seg_seek_step {
 /* What a seek does, or did; an immutable snapshot, by partition; any thread. */
 typedef struct seg_seek_plan seg_seek_plan;
 SEG_API size_t seg_seek_plan_count(const seg_seek_plan *p);
-SEG_API const seg_seek_step *seg_seek_plan_at(const seg_seek_plan *p, size_t i); /* NULL past the end */
+SEG_API const seg_seek_step *seg_seek_plan_at(const seg_seek_plan *p,
+                                              size_t i); /* NULL past the end */
 SEG_API void seg_seek_plan_free(seg_seek_plan *p);
 
 /* Move a group's place in a stream. All that it had acknowledged past the new place is forgotten. A
@@ -424,7 +425,7 @@ typedef enum seg_start {
     SEG_EARLIEST = 0, /* at the oldest message that is kept */
     SEG_LATEST,       /* behind the newest one */
     SEG_AT_OFFSET,    /* at the offset start_at in every partition, or the nearest there is */
-    SEG_AT_TIME       /* at the first message whose timestamp is start_at (ms since 1970) or later */
+    SEG_AT_TIME /* at the first message whose timestamp is start_at (ms since 1970) or later */
 } seg_start;
 
 /* What waits while a message waits for its retry. */
@@ -453,18 +454,18 @@ typedef struct seg_consumer_options {
     void *rebalance_arg;
     seg_overtaken_fn *on_overtaken; /* run by poll */
     void *overtaken_arg;
-    int64_t start_at;      /* of SEG_AT_OFFSET and SEG_AT_TIME */
-    const char *instance;  /* a static member: its name, as `name`, and closing it does not leave the
+    int64_t start_at;     /* of SEG_AT_OFFSET and SEG_AT_TIME */
+    const char *instance; /* a static member: its name, as `name`, and closing it does not leave the
                               group: for one session timeout its partitions wait for a consumer of
                               the same instance, and nothing moves. Not together with `name`. */
     seg_ordering ordering; /* default SEG_BY_KEY */
     uint32_t max_attempts; /* a message that has failed so often is dead-lettered; default 0: never.
                               It counts as failed when it is settled with SEG_RETRY, when its ack
                               timeout runs out, and when its consumer dies with it. */
-    int64_t retry_delay;   /* before the second attempt; doubles with each further one, less a random
+    int64_t retry_delay; /* before the second attempt; doubles with each further one, less a random
                               part of up to a half; default 100 */
-    int64_t retry_delay_max;   /* default 30000 */
-    size_t max_parked;         /* bytes of messages that are delivered or wait behind others, and not
+    int64_t retry_delay_max; /* default 30000 */
+    size_t max_parked;       /* bytes of messages that are delivered or wait behind others, and not
                                   settled, shared evenly by the partitions owned: past its share a
                                   partition is not read on; default 64 MiB; at least 64 KiB */
     int64_t max_poll_interval; /* a consumer whose application takes nothing for so long, while
@@ -534,9 +535,10 @@ typedef enum seg_verdict {
 
 typedef struct seg_settlement {
     size_t size;
-    int64_t delay;      /* SEG_RETRY: ms until it comes again; 0: by retry_delay; negative: at once.
+    int64_t delay; /* SEG_RETRY: ms until it comes again; 0: by retry_delay; negative: at once.
                            SEG_EXTEND: ms from now; 0: ack_timeout */
-    const char *reason; /* SEG_RETRY, SEG_REJECT: for people, kept with the dead letter; the first 255
+    const char
+        *reason; /* SEG_RETRY, SEG_REJECT: for people, kept with the dead letter; the first 255
                            bytes */
 } seg_settlement;
 
@@ -629,12 +631,13 @@ typedef struct seg_consumer_stats {
     uint64_t forwarded;                     /* messages stored by seg_forward */
     uint64_t parked;                        /* now: messages that wait for a retry, or behind one */
     uint64_t parked_bytes;                  /* now: what counts against max_parked */
-    uint64_t blocked;       /* now: partitions that are not read on, as the first unsettled message is
+    uint64_t blocked; /* now: partitions that are not read on, as the first unsettled message is
                                too far behind (max_in_flight) or too much is unsettled (max_parked) */
-    uint64_t poll_timeouts; /* times that max_poll_interval ran out */
-    uint64_t handled;       /* handlers that have returned */
+    uint64_t poll_timeouts;              /* times that max_poll_interval ran out */
+    uint64_t handled;                    /* handlers that have returned */
     uint64_t handler_us, handler_us_max; /* their time: sum, longest */
-    uint64_t handler_us_log2[24]; /* how many took less than 2^(i+1) us; the last one has the rest */
+    uint64_t
+        handler_us_log2[24]; /* how many took less than 2^(i+1) us; the last one has the rest */
 } seg_consumer_stats;
 SEG_API void seg_consumer_get_stats(const seg_consumer *c, seg_consumer_stats *out);
 
@@ -663,7 +666,8 @@ typedef struct seg_letter {
     const char *error;  /* the last reason that the application gave; "" where there is none */
     int64_t first_failed, last_failed; /* ms since 1970 */
     const seg_message *message;        /* as it was, without the headers that make a dead letter */
-    const char *replaying; /* to this stream, by a replay that was interrupted: the next replay or drop
+    const char
+        *replaying; /* to this stream, by a replay that was interrupted: the next replay or drop
                               finishes it. NULL mostly */
 } seg_letter;
 

@@ -398,8 +398,8 @@ static bool make_room(seg_consumer *c) {
     c->fetch.from = sg_calloc(n, sizeof *c->fetch.from);
     c->paused = sg_calloc(n, sizeof *c->paused);
     c->member = sg_member_new(c->session_timeout, n);
-    return c->paused && c->log_keys && c->holdings && c->owned && c->notices && c->told && c->telling &&
-           c->fetch.partitions && c->fetch.epochs && c->fetch.from && c->member;
+    return c->paused && c->log_keys && c->holdings && c->owned && c->notices && c->told &&
+           c->telling && c->fetch.partitions && c->fetch.epochs && c->fetch.from && c->member;
 }
 
 static seg_consumer *consumer_new(seg_client *client) {

@@ -50,10 +50,10 @@ struct seg_consumer {
     atomic_bool stopping;
     atomic_uint references; /* one until it is closed and nothing is pending, one of each output */
 
-    sg_mutex lock;   /* guards all from here */
-    sg_cond changed; /* poll, commit, open or close may have something to do */
-    sg_cond work;    /* a worker may */
-    uint32_t idle;   /* workers that wait for it */
+    sg_mutex lock;        /* guards all from here */
+    sg_cond changed;      /* poll, commit, open or close may have something to do */
+    sg_cond work;         /* a worker may */
+    uint32_t idle;        /* workers that wait for it */
     bool running, strict; /* in seg_consumer_run, or once there */
     sg_event event;       /* of seg_consumer_fd */
     sg_rng rng;           /* jitter of retries */
@@ -62,8 +62,9 @@ struct seg_consumer {
     int64_t next_look;    /* when to look at that again */
     bool resting;         /* it took nothing for too long: out of the group until it does */
     bool back;            /* and it does */
-    bool suspicious;       /* a holding may be */
-    int64_t isolate_until; /* how long to wait for what is in flight before a suspect; 0: not waiting */
+    bool suspicious;      /* a holding may be */
+    int64_t
+        isolate_until; /* how long to wait for what is in flight before a suspect; 0: not waiting */
     sg_letters letters;
     bool detached; /* closed: nothing may be woken any more */
     char *

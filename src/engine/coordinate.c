@@ -346,10 +346,11 @@ static int64_t watch(seg_consumer *c, int64_t now) {
         c->taken_at = now;
     if (now - c->taken_at < c->max_poll_interval)
         return c->next_look;
-    sg_log_write(&c->client->log, SEG_LOG_WARN, "poll-timeout",
-                 "member %s of group %s on %s: the application took nothing for %lld ms, while messages "
-                 "wait: its partitions go to others until it polls again",
-                 c->name, c->group.name, c->stream.name, (long long)(now - c->taken_at));
+    sg_log_write(
+        &c->client->log, SEG_LOG_WARN, "poll-timeout",
+        "member %s of group %s on %s: the application took nothing for %lld ms, while messages "
+        "wait: its partitions go to others until it polls again",
+        c->name, c->group.name, c->stream.name, (long long)(now - c->taken_at));
     c->stats.poll_timeouts++;
     c->resting = true;
     return now;

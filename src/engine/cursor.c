@@ -121,7 +121,8 @@ static void begin_holding(seg_consumer *c, sg_holding *h, const sg_cursor_answer
                    .committed = a->committed,
                    .first = a->first,
                    .since = a->since,
-                   .high = a->high < a->next ? a->high : a->next, /* it is announced ahead of the log */
+                   .high =
+                       a->high < a->next ? a->high : a->next, /* it is announced ahead of the log */
                    .clean = a->clean,
                    .acks = a->acks,
                    .tries = a->tries,
@@ -193,7 +194,8 @@ static void compare(seg_consumer *c, sg_holding *h, const sg_cursor_answer *a) {
                 "the server lost messages of partition %u: its log ends before offset %llu, and "
                 "messages up to %llu were read",
                 h->partition, (unsigned long long)a->next, (unsigned long long)h->fetch_at);
-    else if (a->epoch > h->epoch) { /* before the offsets: it may have been moved back, which is no loss */
+    else if (a->epoch >
+             h->epoch) { /* before the offsets: it may have been moved back, which is no loss */
         lost_ownership(c, h);
         return;
     } else if (a->committed < h->stored_offset || a->epoch < h->epoch)

@@ -55,22 +55,6 @@ static seg_status consumer_fault(seg_status s, seg_error *err) {
     return s;
 }
 
-/* A partition was lost in between. */
-static seg_status interrupted(seg_dlq *q, seg_status s, seg_error *err) {
-    seg_consumer *c = q->consumer;
-    if (s != SEG_EFENCED)
-        return s;
-    sg_mutex_lock(&c->lock);
-    bool over = c->fault.status != SEG_OK;
-    sg_mutex_unlock(&c->lock);
-    if (over)
-        return consumer_fault(s, err);
-    return sg_fail(
-        err, SEG_ETIMEDOUT,
-        "the dead letters' partition was lost for a moment, as the server did not hear of us "
-        "in time: do it again");
-}
-
 /* ---- taking part in the group ------------------------------------------------------------- */
 
 void sg_dlq_stop_moving(seg_dlq *q) {
@@ -78,11 +62,12 @@ void sg_dlq_stop_moving(seg_dlq *q) {
     q->consumer = NULL;
 }
 
-static bool is_over(seg_consumer *c) {
+/* SEG_OK while it is not over. */
+static seg_status fault_of(seg_consumer *c) {
     sg_mutex_lock(&c->lock);
-    bool over = c->fault.status != SEG_OK;
+    seg_status s = c->fault.status;
     sg_mutex_unlock(&c->lock);
-    return over;
+    return s;
 }
 
 static void pause_for(seg_dlq *q, int64_t ms) {
@@ -167,15 +152,29 @@ static seg_status join(seg_dlq *q, seg_error *err) {
 
 /* Begin, or go on. */
 static seg_status take_over(seg_dlq *q, seg_error *err) {
-    seg_status s;
-    if (q->consumer != NULL && is_over(q->consumer))
+    seg_status s = q->consumer != NULL ? fault_of(q->consumer) : SEG_OK;
+    if (s != SEG_OK)
         sg_dlq_stop_moving(q);
+    if (s == SEG_EFENCED) /* told now, where nobody was told before; the next call begins anew */
+        return consumer_fault(s, err);
     if (q->consumer == NULL &&
         ((s = wait_alone(q, err)) != SEG_OK || (s = join(q, err)) != SEG_OK)) {
         sg_dlq_stop_moving(q);
         return s;
     }
     return wait_owned(q->consumer, q->client->command_timeout, err);
+}
+
+/* A partition was lost in between. */
+static seg_status interrupted(seg_dlq *q, seg_status s, seg_error *err) {
+    if (s != SEG_EFENCED)
+        return s;
+    if (fault_of(q->consumer) != SEG_OK)
+        return consumer_fault(s, err);
+    return sg_fail(
+        err, SEG_ETIMEDOUT,
+        "the dead letters' partition was lost for a moment, as the server did not hear of us "
+        "in time: do it again");
 }
 
 /* ---- getting hold of them ----------------------------------------------------------------- */
@@ -677,7 +676,7 @@ static seg_status move_letters(seg_dlq *q, const seg_position *at, size_t n, con
         m->to = to;
         m->patience = sg_clock_after(q->client->command_timeout, q->client->command_timeout);
         s = run(m, err);
-        if (s != SEG_OK && q->consumer != NULL && is_over(q->consumer))
+        if (s != SEG_OK && q->consumer != NULL && fault_of(q->consumer) != SEG_OK)
             sg_dlq_stop_moving(q); /* the next call begins anew */
         seg_producer_close(m->producer);
         seg_stream_info_free(m->ends);

@@ -37,7 +37,8 @@ static sg_outputs *outputs_of(sg_holding *h, const seg_delivery *d) {
             return NULL;
         }
         o->attempt = d->attempt;
-    } else if (o->attempt != d->attempt) { /* an earlier attempt's: its outputs are not waited for */
+    } else if (o->attempt !=
+               d->attempt) { /* an earlier attempt's: its outputs are not waited for */
         *o = (sg_outputs){.attempt = d->attempt};
     }
     return o;
@@ -91,14 +92,16 @@ static seg_status begin(seg_consumer *c, const seg_delivery *d, output *u, sg_fo
                         seg_record *r, seg_error *err) {
     sg_holding *h = sg_consumer_holding(c, d->partition, d->epoch);
     if (h == NULL || h->window == NULL || d->id.era != h->era)
-        return sg_fail(err, SEG_EFENCED,
-                       "partition %u is no longer owned by this consumer: its next owner sends what results "
-                       "from its messages",
-                       d->partition);
+        return sg_fail(
+            err, SEG_EFENCED,
+            "partition %u is no longer owned by this consumer: its next owner sends what results "
+            "from its messages",
+            d->partition);
     const sg_block *b = sg_holding_block(h, d->id.offset);
     if (b == NULL || !sg_window_in_hand(h->window, d->id.offset, d->attempt))
         return sg_fail(err, SEG_EINVAL,
-                       "partition %u, offset %" PRIu64 " is not in hand: forward before it is settled",
+                       "partition %u, offset %" PRIu64
+                       " is not in hand: forward before it is settled",
                        d->partition, d->id.offset);
     sg_outputs *o = outputs_of(h, d);
     if (o == NULL)
@@ -110,8 +113,10 @@ static seg_status begin(seg_consumer *c, const seg_delivery *d, output *u, sg_fo
     sg_consumer_identify(c, h, d->id.offset, "f.", id);
     id->index = o->issued++;
     o->pending++;
-    if (r->timestamp == 0)
-        r->timestamp = b->records[d->id.offset - b->first].timestamp;
+    if (r->timestamp == 0) {
+        int64_t from = b->records[d->id.offset - b->first].timestamp;
+        r->timestamp = from > 0 ? from : 1; /* 0 would be now, which is another one each time */
+    }
     *u = (output){c, d->partition, d->attempt, d->epoch, d->id.offset};
     atomic_fetch_add(&c->references, 1);
     return SEG_OK;

@@ -248,8 +248,7 @@ static bool must_announce(const sg_holding *h) {
 }
 
 bool sg_holding_dirty(const sg_holding *h) {
-    return h->window != NULL &&
-           (sg_holding_version(h) != h->stored_version || must_announce(h));
+    return h->window != NULL && (sg_holding_version(h) != h->stored_version || must_announce(h));
 }
 
 void sg_holding_announced(sg_holding *h) {

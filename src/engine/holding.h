@@ -65,7 +65,7 @@ typedef struct sg_holding {
     uint64_t
         suspect; /* offset + 1 of such an entry that is in the log after all, so damaged; 0: none */
     bool verified; /* the server's state of it was seen on the connections that there are now */
-    bool held; /* nothing more is passed: too far past committed, or too many bytes unsettled */
+    bool held;     /* nothing more is passed: too far past committed, or too many bytes unsettled */
     int64_t held_told; /* when that was logged last */
 
     uint64_t announced;     /* first deliveries below it are known to the server */
@@ -75,25 +75,25 @@ typedef struct sg_holding {
     sg_called *called;      /* in order of version; from called_at on */
     size_t called_at, n_called, called_room;
 
-    bool suspicious;       /* what may have killed its consumer is delivered alone, from alone_from on */
+    bool suspicious; /* what may have killed its consumer is delivered alone, from alone_from on */
     uint64_t alone_from;
-    uint64_t alone;        /* the message that is being announced so, or was: offset + 1; 0: none */
+    uint64_t alone; /* the message that is being announced so, or was: offset + 1; 0: none */
     uint64_t alone_version;
     bool alone_ready;
 
-    sg_map letters;  /* by offset: what is on its way to the dead letters (sg_letter) */
-    sg_map reasons;  /* by offset: the application's last reason (char *) */
-    sg_map outputs;  /* by offset: what was forwarded for it (sg_outputs) */
-    size_t awaited;  /* acknowledged ones among them, that wait for outputs */
+    sg_map letters; /* by offset: what is on its way to the dead letters (sg_letter) */
+    sg_map reasons; /* by offset: the application's last reason (char *) */
+    sg_map outputs; /* by offset: what was forwarded for it (sg_outputs) */
+    size_t awaited; /* acknowledged ones among them, that wait for outputs */
 
-    bool busy; /* an acquire or commit is under way */
+    bool busy;        /* an acquire or commit is under way */
     uint64_t touched; /* changes of what a commit says besides the window's */
     uint64_t commit_seq, stored_version, sending_version;
     uint64_t stored_offset, sending_offset;     /* committed offsets */
     uint64_t last_ack, stored_ack, sending_ack; /* the consumer's ack clock */
     uint64_t sending_high;
     bool sending_final, final_stored; /* the last commit, which hands over cleanly */
-    void *note; /* of the cursor; sg_free */
+    void *note;                       /* of the cursor; sg_free */
     size_t note_len;
     int64_t not_before, drain_deadline;
     sg_backoff backoff;
@@ -153,9 +153,9 @@ bool sg_holding_take(sg_holding *h, const sg_next *next, int64_t deadline, seg_m
 
 /* While it is suspicious: what of the suspects, which have at least `isolate_at` failures, comes next. */
 typedef enum sg_alone {
-    SG_ALONE_NONE,     /* none is left: it is not suspicious any more */
-    SG_ALONE_WAIT,     /* one, but it is not fetched, or not announced yet */
-    SG_ALONE_READY,    /* this one: deliver it with nothing else of the consumer in flight */
+    SG_ALONE_NONE,  /* none is left: it is not suspicious any more */
+    SG_ALONE_WAIT,  /* one, but it is not fetched, or not announced yet */
+    SG_ALONE_READY, /* this one: deliver it with nothing else of the consumer in flight */
     SG_ALONE_CONVICTED /* this one was out alone when its consumer died, and has failed max_attempts times */
 } sg_alone;
 sg_alone sg_holding_next_alone(sg_holding *h, uint32_t isolate_at, uint32_t max_attempts,

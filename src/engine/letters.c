@@ -52,6 +52,8 @@ static sg_letter *letter_new(seg_consumer *c, sg_holding *h, uint64_t offset, co
     l->offset = offset;
     l->why = why;
     sg_consumer_identify(c, h, offset, "d.", &l->id);
+    /* Stored by an owner who died then, it has other times and attempts, but it is there. */
+    l->id.unchecked = true;
     if (!sg_map_put(&h->letters, offset, l)) {
         sg_letter_free(l);
         return NULL;
@@ -270,7 +272,7 @@ static seg_status send(seg_producer *p, sg_letter *l, seg_error *err) {
                     .value = v->value,
                     .headers = a.pairs,
                     .n_headers = a.n / 2,
-                    .timestamp = v->timestamp};
+                    .timestamp = v->timestamp > 0 ? v->timestamp : 1}; /* 0 would be now */
     seg_status s = sg_producer_forward(p, &r, &l->id, false, on_buried, l, err);
     sg_free(a.pairs);
     return s;

@@ -36,13 +36,13 @@ typedef enum sg_letter_header {
 } sg_letter_header;
 extern const char *const sg_letter_names[SG_LETTER_COUNT];
 
-#define SG_DLQ_GROUP        "dlq" /* what is not acknowledged by it is still there */
-#define SG_DLQ_MESSAGES     1000000
-#define SG_REASON_REJECTED  "rejected"
-#define SG_REASON_ATTEMPTS  "max-attempts"
-#define SG_REASON_TIMEOUT   "ack-timeout"
-#define SG_REASON_CRASHED   "crashed"
-#define SG_REASON_TEXT_MAX  255
+#define SG_DLQ_GROUP       "dlq" /* what is not acknowledged by it is still there */
+#define SG_DLQ_MESSAGES    1000000
+#define SG_REASON_REJECTED "rejected"
+#define SG_REASON_ATTEMPTS "max-attempts"
+#define SG_REASON_TIMEOUT  "ack-timeout"
+#define SG_REASON_CRASHED  "crashed"
+#define SG_REASON_TEXT_MAX 255
 
 typedef struct sg_letter {
     sg_node node; /* in the queue */
@@ -56,7 +56,11 @@ typedef struct sg_letter {
     sg_block *block;
 } sg_letter;
 
-typedef enum sg_letters_state { SG_LETTERS_NONE, SG_LETTERS_OPENING, SG_LETTERS_OPEN } sg_letters_state;
+typedef enum sg_letters_state {
+    SG_LETTERS_NONE,
+    SG_LETTERS_OPENING,
+    SG_LETTERS_OPEN
+} sg_letters_state;
 
 typedef struct sg_letters { /* guarded by the consumer's lock */
     sg_list queue;

@@ -133,12 +133,13 @@ static void tell_held(seg_consumer *c, sg_holding *h, int64_t now) {
     if (h->held_told != 0 && now - h->held_told < HELD_TELL_MS)
         return;
     h->held_told = now;
-    sg_log_write(&c->client->log, SEG_LOG_INFO, "held",
-                 "partition %u is not read on: offset %llu is not settled, and since then %llu messages "
-                 "were passed, of which %zu bytes are kept (max_in_flight %u, max_parked %zu)",
-                 h->partition, (unsigned long long)sg_window_committed(h->window),
-                 (unsigned long long)(sg_holding_at(h) - sg_window_committed(h->window)),
-                 sg_holding_parked(h), c->max_in_flight, c->max_parked);
+    sg_log_write(
+        &c->client->log, SEG_LOG_INFO, "held",
+        "partition %u is not read on: offset %llu is not settled, and since then %llu messages "
+        "were passed, of which %zu bytes are kept (max_in_flight %u, max_parked %zu)",
+        h->partition, (unsigned long long)sg_window_committed(h->window),
+        (unsigned long long)(sg_holding_at(h) - sg_window_committed(h->window)),
+        sg_holding_parked(h), c->max_in_flight, c->max_parked);
 }
 
 static bool take_from(seg_consumer *c, sg_holding *h, seg_batch *b, size_t max, int64_t deadline,

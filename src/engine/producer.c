@@ -214,7 +214,7 @@ seg_status sg_producer_forward(seg_producer *p, const seg_record *r, const sg_fo
     if (s != SEG_OK)
         return s;
     f.hash = sg_fnv1a32(id->input, strlen(id->input));
-    f.crc = sg_forward_crc(&m.record);
+    f.crc = id->unchecked ? 0 : sg_forward_crc(&m.record);
     sg_mutex_lock(&p->lock);
     s = wait ? enqueue_waiting(p, &m, err) : enqueue(p, &m, err);
     sg_mutex_unlock(&p->lock);

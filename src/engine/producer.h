@@ -84,6 +84,7 @@ typedef struct sg_forward_id {
     char input[101]; /* 1 to 100 of [0-9a-z.] */
     uint64_t epoch, base, offset;
     uint32_t index;
+    bool unchecked; /* it need not be the same each time: stored is stored */
 } sg_forward_id;
 
 typedef enum sg_held {

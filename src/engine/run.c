@@ -46,15 +46,17 @@ static void settle(seg_consumer *c, const seg_delivery *d, seg_verdict verdict,
     }
     bool nowhere = verdict == SEG_REJECT && !sg_dlq_name(name, c->stream.name, c->group.name);
     if (verdict < SEG_ACK || verdict > SEG_REJECT || nowhere) {
-        sg_log_write(&c->client->log, SEG_LOG_ERROR, "verdict",
-                     nowhere ? "the dead letters' name would be longer than 200 characters: the message is "
-                               "tried again (verdict %d)"
-                             : "a handler returned %d, which is no verdict: its message is tried again",
-                     (int)verdict);
+        sg_log_write(
+            &c->client->log, SEG_LOG_ERROR, "verdict",
+            nowhere ? "the dead letters' name would be longer than 200 characters: the message is "
+                      "tried again (verdict %d)"
+                    : "a handler returned %d, which is no verdict: its message is tried again",
+            (int)verdict);
         verdict = SEG_RETRY;
         how = &none;
     }
-    sg_consumer_settle(c, d, verdict, how); /* where the partition has moved, it is its next owner's */
+    sg_consumer_settle(c, d, verdict,
+                       how); /* where the partition has moved, it is its next owner's */
 }
 
 /* ---- the workers -------------------------------------------------------------------------- */
@@ -132,8 +134,9 @@ static void join(worker *workers, uint32_t n) {
 /* Lock held. From now on lanes are strict, in what is held as in what comes. */
 static seg_status begin(seg_consumer *c, seg_error *err) {
     if (c->polling)
-        return sg_fail(err, SEG_EBUSY,
-                       "another thread polls or runs this consumer, or this is one of its callbacks");
+        return sg_fail(
+            err, SEG_EBUSY,
+            "another thread polls or runs this consumer, or this is one of its callbacks");
     for (size_t i = 0; i < c->n_owned; i++) {
         sg_holding *h = c->owned[i];
         if (h->window != NULL && sg_window_in_flight(h->window) > 0)

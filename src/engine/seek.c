@@ -63,8 +63,8 @@ struct job {
     bool half;             /* somebody's creation, with a start of its own, was interrupted */
     seg_error lost;        /* something was not there any more: all begins anew */
     unsigned anew;
-    seg_error fault; /* of one partition, while others were moved */
-    seg_seek_plan *plan;
+    seg_error fault;     /* of one partition, while others were moved */
+    seg_seek_plan *plan; /* room for it, until the end */
 };
 
 static job *job_of(sg_task *t) {
@@ -171,10 +171,12 @@ static bool prepare(job *j) {
         return true;
     }
     sg_free(j->parts);
+    sg_free(j->plan);
     j->parts = sg_calloc(n, sizeof *j->parts);
+    j->plan = sg_calloc(1, sizeof *j->plan + n * sizeof *j->plan->steps);
     j->n = n;
     j->begun = j->elsewhere = false;
-    if (j->parts == NULL) {
+    if (j->parts == NULL || j->plan == NULL) {
         t->status = sg_fail_nomem(&t->err);
         return false;
     }
@@ -397,8 +399,6 @@ static void conclude(job *j) {
     } else if (j->fault.status != SEG_OK) {
         t->status = sg_fail(&t->err, SEG_EUNKNOWN, "only %zu of %zu partitions were moved: %s",
                             moved, j->n, j->fault.text);
-    } else if ((j->plan = sg_calloc(1, sizeof *j->plan + j->n * sizeof *j->plan->steps)) == NULL) {
-        t->status = sg_fail_nomem(&t->err);
     } else {
         j->plan->n = j->n;
         for (size_t i = 0; i < j->n; i++) {

@@ -212,10 +212,11 @@ static seg_status settle_end(seg_consumer *c, const faults *f, seg_error *err) {
                        "partition %u, offset %llu was never delivered to this consumer",
                        f->invalid.partition, (unsigned long long)f->invalid.id.offset);
     if (f->n_fenced > 0 && sg_consumer_holding(c, f->fenced.partition, f->fenced.epoch) != NULL)
-        return sg_fail(err, SEG_EFENCED,
-                       "partition %u, offset %llu is not in hand any more: its ack timeout ran out, or it "
-                       "was settled before",
-                       f->fenced.partition, (unsigned long long)f->fenced.id.offset);
+        return sg_fail(
+            err, SEG_EFENCED,
+            "partition %u, offset %llu is not in hand any more: its ack timeout ran out, or it "
+            "was settled before",
+            f->fenced.partition, (unsigned long long)f->fenced.id.offset);
     if (f->n_fenced > 0)
         return sg_fail(err, SEG_EFENCED,
                        "partition %u is no longer owned by this consumer (under epoch "
@@ -237,10 +238,11 @@ static seg_status check(seg_consumer *c, seg_verdict verdict, const seg_settleme
     if (verdict < SEG_ACK || verdict >= SEG_DEFER)
         return sg_fail(err, SEG_EINVAL, "verdict %d is none of those to settle with", (int)verdict);
     if (verdict == SEG_REJECT && !sg_dlq_name(name, c->stream.name, c->group.name))
-        return sg_fail(err, SEG_EINVAL,
-                       "the dead letters of stream \"%.60s\" and group \"%.60s\" would have a name of more "
-                       "than 200 characters: use shorter names",
-                       c->stream.name, c->group.name);
+        return sg_fail(
+            err, SEG_EINVAL,
+            "the dead letters of stream \"%.60s\" and group \"%.60s\" would have a name of more "
+            "than 200 characters: use shorter names",
+            c->stream.name, c->group.name);
     return SEG_OK;
 }
 

@@ -1,9 +1,15 @@
 /* rig.c - see rig.h. */
 #include "rig.h"
 
+#include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 /* ---- Client, stream, producer --------------------------------------------------------------- */
 
@@ -57,7 +63,7 @@ static void must_be_stored(seg_status status, const seg_position *where, const s
     CHECK_OK(status, err);
 }
 
-static void queue_one(seg_producer *p, const char *key, unsigned number, size_t bytes) {
+void rig_queue(seg_producer *p, const char *key, unsigned number, size_t bytes) {
     char digits[16];
     seg_record r;
     seg_error err;
@@ -74,7 +80,7 @@ static void queue_one(seg_producer *p, const char *key, unsigned number, size_t 
     free(value);
 }
 
-static void flush(seg_producer *p) {
+void rig_flush(seg_producer *p) {
     seg_error err;
     CHECK_OK(seg_producer_flush(p, RIG_MS, &err), &err);
 }
@@ -83,9 +89,9 @@ void rig_put(seg_producer *p, rig_run run) {
     char key[24];
     rig_key(key, run.partition, run.partitions);
     for (unsigned i = 0; i < run.count; i++) {
-        queue_one(p, key, run.first + i, run.bytes);
+        rig_queue(p, key, run.first + i, run.bytes);
     }
-    flush(p);
+    rig_flush(p);
 }
 
 void rig_put_singly(seg_producer *p, rig_run run) {
@@ -100,9 +106,17 @@ void rig_put_singly(seg_producer *p, rig_run run) {
 void rig_spread(seg_producer *p, uint32_t partitions, unsigned first, unsigned count) {
     char key[24];
     for (unsigned i = first; i < first + count; i++) {
-        queue_one(p, rig_key(key, i % partitions, partitions), i, 0);
+        rig_queue(p, rig_key(key, i % partitions, partitions), i, 0);
     }
-    flush(p);
+    rig_flush(p);
+}
+
+void rig_put_keys(seg_producer *p, const char *const keys[], size_t n_keys, unsigned first,
+                  unsigned count) {
+    for (unsigned i = 0; i < count; i++) {
+        rig_queue(p, keys[i % n_keys], first + i, 0);
+    }
+    rig_flush(p);
 }
 
 /* ---- Consumer ------------------------------------------------------------------------------- */
@@ -123,6 +137,14 @@ seg_status rig_try_consumer(seg_consumer **out, seg_client *c, const char *strea
     o.rebalance_arg = j->arg;
     o.on_overtaken = j->on_overtaken;
     o.overtaken_arg = j->arg;
+    o.start_at = j->start_at;
+    o.instance = j->instance;
+    o.ordering = j->ordering;
+    o.max_attempts = j->max_attempts;
+    o.retry_delay = j->retry_delay;
+    o.retry_delay_max = j->retry_delay_max;
+    o.max_parked = j->max_parked;
+    o.max_poll_interval = j->max_poll_interval;
     return seg_consumer_open(out, c, stream, &o, err);
 }
 
@@ -133,7 +155,7 @@ seg_consumer *rig_consumer(seg_client *c, const char *stream, const rig_join *j)
     return k;
 }
 
-static unsigned number_of(const seg_message *m) {
+unsigned rig_number(const seg_message *m) {
     char text[16] = "";
     seg_bytes v = seg_message_value(m);
     memcpy(text, v.data, v.len < sizeof text - 1 ? v.len : sizeof text - 1);
@@ -150,7 +172,7 @@ size_t rig_poll(seg_consumer *k, rig_inbox *in, size_t max, int64_t wait) {
     for (size_t i = 0; i < n; i++) {
         const seg_message *m = seg_batch_at(b, i);
         in->d[in->n] = seg_message_delivery(m);
-        in->number[in->n++] = number_of(m);
+        in->number[in->n++] = rig_number(m);
     }
     seg_batch_free(b);
     return n;
@@ -214,11 +236,158 @@ void rig_drain(seg_consumer *k, rig_inbox *in, size_t want) {
     rig_commit(k);
 }
 
+seg_status rig_verdict(seg_consumer *k, const seg_delivery *d, seg_verdict verdict, int64_t delay,
+                       const char *reason) {
+    seg_settlement how;
+    SEG_INIT(&how);
+    how.delay = delay;
+    how.reason = reason;
+    return seg_settle(k, d, 1, verdict, &how, NULL);
+}
+
+void rig_settle_as(seg_consumer *k, const seg_delivery *d, seg_verdict verdict, int64_t delay,
+                   const char *reason) {
+    CHECK_OK(rig_verdict(k, d, verdict, delay, reason), NULL);
+}
+
+seg_consumer_stats rig_stats(const seg_consumer *k) {
+    seg_consumer_stats st;
+    SEG_INIT(&st);
+    seg_consumer_get_stats(k, &st);
+    return st;
+}
+
 void rig_check_run(const rig_inbox *in, size_t from, size_t n, unsigned first) {
     CHECK_LE(from + n, in->n);
     for (size_t i = 0; i < n; i++) {
         CHECK_EQ(in->number[from + i], first + i);
     }
+}
+
+/* ---- Dead letters --------------------------------------------------------------------------- */
+
+enum { LETTER_HEADERS = 10 };
+
+static void copy_text(char *out, size_t cap, seg_bytes v) {
+    CHECK_LT(v.len, cap);
+    memcpy(out, v.data, v.len);
+    out[v.len] = '\0';
+}
+
+/* The value of header `i`, which has to be called `name`. */
+static seg_bytes header(const seg_message *m, size_t i, const char *name) {
+    seg_bytes n, v;
+    CHECK(seg_message_header(m, i, &n, &v));
+    CHECK_MEM(n.data, n.len, name, strlen(name));
+    return v;
+}
+
+static uint64_t number_header(const seg_message *m, size_t i, const char *name) {
+    char text[32], *end;
+    copy_text(text, sizeof text, header(m, i, name));
+    uint64_t value = strtoull(text, &end, 10);
+    CHECK(end != text && *end == '\0');
+    return value;
+}
+
+static void read_letter(const seg_message *m, rig_letter *l) {
+    size_t n = seg_message_headers(m);
+    CHECK_GE(n, LETTER_HEADERS);
+    size_t i = n - LETTER_HEADERS;
+    *l = (rig_letter){.number = rig_number(m),
+                      .bytes = seg_message_value(m).len,
+                      .timestamp = seg_message_timestamp(m),
+                      .own_headers = i};
+    copy_text(l->key, sizeof l->key, seg_message_key(m));
+    copy_text(l->stream, sizeof l->stream, header(m, i++, "sg-origin-stream"));
+    l->partition = (uint32_t)number_header(m, i++, "sg-origin-partition");
+    l->era = number_header(m, i++, "sg-origin-era");
+    l->offset = number_header(m, i++, "sg-origin-offset");
+    copy_text(l->group, sizeof l->group, header(m, i++, "sg-group"));
+    l->attempts = (uint32_t)number_header(m, i++, "sg-attempts");
+    copy_text(l->reason, sizeof l->reason, header(m, i++, "sg-reason"));
+    copy_text(l->error, sizeof l->error, header(m, i++, "sg-error"));
+    l->first_failed = (int64_t)number_header(m, i++, "sg-first-failed");
+    l->last_failed = (int64_t)number_header(m, i++, "sg-last-failed");
+    CHECK_LE(l->first_failed, l->last_failed);
+}
+
+uint64_t rig_messages(seg_client *c, const char *stream) {
+    seg_stream_info *info = NULL;
+    seg_error err;
+    seg_status s = seg_stream_describe(&info, c, stream, &err);
+    if (s == SEG_ENOENT) {
+        return 0;
+    }
+    CHECK_OK(s, &err);
+    uint64_t n = seg_stream_info_messages(info);
+    seg_stream_info_free(info);
+    return n;
+}
+
+size_t rig_letters(seg_client *c, const char *stream, const char *group, rig_letter *out,
+                   size_t cap) {
+    static unsigned readers;
+    char dlq[256], reader[32];
+    size_t n = 0;
+    snprintf(dlq, sizeof dlq, "%s.%s.dlq", stream, group);
+    snprintf(reader, sizeof reader, "reader-%d-%u", (int)getpid(), readers++);
+    uint64_t all = rig_messages(c, dlq);
+    if (all == 0) {
+        return 0;
+    }
+    CHECK_LE(all, cap);
+    seg_consumer *k = rig_consumer(c, dlq, &(rig_join){.group = reader});
+    int64_t end = test_now_ms() + RIG_MS;
+    while (n < all) {
+        seg_batch *b = NULL;
+        seg_error err;
+        CHECK_LT(test_now_ms(), end);
+        CHECK_OK(seg_consumer_poll(&b, k, (size_t)all - n, 200, &err), &err);
+        for (size_t i = 0; i < seg_batch_count(b); i++) {
+            read_letter(seg_batch_at(b, i), &out[n++]);
+        }
+        seg_batch_free(b);
+    }
+    seg_consumer_close(k);
+    return n;
+}
+
+/* ---- Processes that die --------------------------------------------------------------------- */
+
+void *rig_shared(size_t size) {
+    void *at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    CHECK(at != MAP_FAILED);
+    return at;
+}
+
+pid_t rig_fork(void (*fn)(void *arg), void *arg) {
+    pid_t parent = getpid();
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (getppid() == parent) {
+            fn(arg);
+        }
+        _exit(0);
+    }
+    return child;
+}
+
+int rig_wait(pid_t child) {
+    int how = 0;
+    pid_t got;
+    while ((got = waitpid(child, &how, 0)) < 0 && errno == EINTR) {
+    }
+    CHECK_EQ(got, child);
+    return WIFSIGNALED(how) ? -WTERMSIG(how) : WEXITSTATUS(how);
+}
+
+void rig_kill(pid_t child) {
+    CHECK_EQ(kill(child, SIGKILL), 0);
+    int how = rig_wait(child);
+    CHECK(how == -SIGKILL || how == 0);
 }
 
 /* ---- The server's view ---------------------------------------------------------------------- */

@@ -15,6 +15,7 @@
 #define SG_TEST_RIG_H
 
 #include <segmenter/segmenter.h>
+#include <sys/types.h>
 
 #include "server.h"
 #include "status.h"
@@ -49,6 +50,14 @@ void rig_spread(seg_producer *p, uint32_t partitions, unsigned first, unsigned c
 /* A key of that partition, into `out`. */
 const char *rig_key(char out[24], uint32_t partition, uint32_t partitions);
 
+/* Chosen keys: queue one message ("" for none), padded to `bytes` (0: not at all); it is stored by
+ * rig_flush, in one batch with what was queued around it. */
+void rig_queue(seg_producer *p, const char *key, unsigned number, size_t bytes);
+void rig_flush(seg_producer *p);
+/* Store `count` messages from number `first` on as one batch, the i-th with keys[i % n_keys]. */
+void rig_put_keys(seg_producer *p, const char *const keys[], size_t n_keys, unsigned first,
+                  unsigned count);
+
 /* ---- Consumer ------------------------------------------------------------------------------- */
 
 /* Options that most tests change; zero is the library's default. */
@@ -61,6 +70,13 @@ typedef struct rig_join {
     seg_rebalance_fn *on_rebalance;
     seg_overtaken_fn *on_overtaken;
     void *arg; /* of both */
+    int64_t start_at;
+    const char *instance;
+    seg_ordering ordering;
+    uint32_t max_attempts;
+    int64_t retry_delay, retry_delay_max;
+    size_t max_parked;
+    int64_t max_poll_interval;
 } rig_join;
 
 seg_consumer *rig_consumer(seg_client *c, const char *stream, const rig_join *j);
@@ -87,8 +103,51 @@ void rig_commit(seg_consumer *k);
 /* Take all messages up to `want`, acknowledge them, wait until that is stored. */
 void rig_drain(seg_consumer *k, rig_inbox *in, size_t want);
 
+/* Settle one message; the delay and the reason are of `verdict`, or 0 and NULL. */
+seg_status rig_verdict(seg_consumer *k, const seg_delivery *d, seg_verdict verdict, int64_t delay,
+                       const char *reason);
+/* The same, and it works. */
+void rig_settle_as(seg_consumer *k, const seg_delivery *d, seg_verdict verdict, int64_t delay,
+                   const char *reason);
+
+seg_consumer_stats rig_stats(const seg_consumer *k);
+/* The number that a message's value begins with. */
+unsigned rig_number(const seg_message *m);
+
 /* The numbers are first, first + 1 ... in this order. */
 void rig_check_run(const rig_inbox *in, size_t from, size_t n, unsigned first);
+
+/* ---- Dead letters --------------------------------------------------------------------------- */
+
+/* One dead letter as a plain consumer finds it: its value, key and headers. */
+typedef struct rig_letter {
+    unsigned number;
+    size_t bytes; /* of its value */
+    uint32_t partition, attempts;
+    uint64_t era, offset;
+    int64_t first_failed, last_failed, timestamp;
+    char key[64], stream[201], group[201], reason[32], error[300];
+    size_t own_headers; /* before ours */
+} rig_letter;
+
+/* Read all that is in the stream "<stream>.<group>.dlq" now, at most `cap`; 0 where there is none.
+ * Each must have all of the headers that make a dead letter, once, behind its own. */
+size_t rig_letters(seg_client *c, const char *stream, const char *group, rig_letter *out,
+                   size_t cap);
+/* How many messages a stream keeps; 0 where it does not exist. */
+uint64_t rig_messages(seg_client *c, const char *stream);
+
+/* ---- Processes that die --------------------------------------------------------------------- */
+
+/* Memory that the case and its children share, zeroed. */
+void *rig_shared(size_t size);
+/* Run `fn` in a child of the case, which dies with it. The case must have no thread, so no client
+ * open; the child has to open its own. */
+pid_t rig_fork(void (*fn)(void *arg), void *arg);
+/* Wait for its end: its exit status, or minus the signal that killed it. */
+int rig_wait(pid_t child);
+/* SIGKILL, and it is gone. It must not have failed before. */
+void rig_kill(pid_t child);
 
 /* ---- The server's view ---------------------------------------------------------------------- */
 
