@@ -20,16 +20,16 @@
  *            NULL) only on failure. The text is for people: the fault first, then the way out.
  *            Every function that takes `err` can also return SEG_EINVAL for a NULL or malformed
  *            argument and SEG_ENOMEM; those are not repeated below.
- * Threads    client: any thread. producer: seg_send, seg_send_async and seg_forward from any thread;
- *            poll and flush from one at a time. consumer: one thread at a time, except settling
- *            (seg_ack, seg_settle, seg_forward), seg_consumer_pause, seg_consumer_stop and the plain
- *            questions (active, member, assignment, counters).
- *            A breach returns SEG_EBUSY where the function returns a status, and is undefined where
- *            it does not (the closes and frees). Handles do not survive fork().
- * Callbacks  Run only inside a poll, flush, run or close call, on its thread, with no lock held; only
- *            the log callback may run on any thread, and handlers run on the threads of
- *            seg_consumer_run. They may call anything but poll, flush, run and close on the handle
- *            that called them.
+ * Threads    client: any thread. producer: seg_send, seg_send_async and seg_forward from any
+ *            thread; poll and flush from one at a time. consumer: one thread at a time, except
+ *            settling (seg_ack, seg_settle, seg_forward), seg_consumer_pause, seg_consumer_stop
+ *            and the plain questions (active, member, assignment, counters).
+ *            A breach returns SEG_EBUSY where the function returns a status, and is undefined
+ *            where it does not (the closes and frees). Handles do not survive fork().
+ * Callbacks  Run only inside a poll, flush, run or close call, on its thread, with no lock held;
+ *            only the log callback may run on any thread, and handlers run on the threads of
+ *            seg_consumer_run. They may call anything but poll, flush, run and close on the
+ *            handle that called them.
  * Time       Milliseconds, int64_t. A wait of 0 does not block; SEG_FOREVER never gives up.
  *            Time stamps of messages are milliseconds since 1970-01-01 UTC.
  * Names      Namespaces, streams, groups and members: 1 to 200 of [A-Za-z0-9._-].
@@ -279,7 +279,8 @@ SEG_API const seg_group_partition *seg_group_info_partition(const seg_group_info
 SEG_API size_t seg_group_info_members(const seg_group_info *g);
 SEG_API const char *seg_group_info_member(const seg_group_info *g, size_t i); /* its id */
 SEG_API const char *seg_group_info_host(const seg_group_info *g, size_t i);   /* host name */
-/* The partitions that member `i` owns, ascending; their number in `*n`. NULL and 0 past the last. */
+/* The partitions that member `i` owns, ascending; their number in `*n`. NULL and 0 past the
+ * last. */
 SEG_API const uint32_t *seg_group_info_owned(const seg_group_info *g, size_t i, size_t *n);
 SEG_API void seg_group_info_free(seg_group_info *g);
 
@@ -319,10 +320,11 @@ SEG_API const seg_seek_step *seg_seek_plan_at(const seg_seek_plan *p,
                                               size_t i); /* NULL past the end */
 SEG_API void seg_seek_plan_free(seg_seek_plan *p);
 
-/* Move a group's place in a stream. All that it had acknowledged past the new place is forgotten. A
- * group that does not exist is created there, where `execute` is set. Errors: ENOENT (no such stream),
- * EEXIST (the group has live members), EUNKNOWN (no answer: make the call again), ELOST. Any thread. A
- * script for each partition, and some reads for SEG_SEEK_TIME, pipelined. */
+/* Move a group's place in a stream. All that it had acknowledged past the new place is
+ * forgotten. A group that does not exist is created there, where `execute` is set. Errors:
+ * ENOENT (no such stream), EEXIST (the group has live members), EUNKNOWN (no answer: make the
+ * call again), ELOST. Any thread. A script for each partition, and some reads for SEG_SEEK_TIME,
+ * pipelined. */
 SEG_API seg_status seg_group_seek(seg_seek_plan **out, seg_client *c, const char *stream,
                                   const char *group, const seg_seek_options *opts, seg_error *err);
 
@@ -377,14 +379,15 @@ typedef void seg_sent_fn(seg_status status, const seg_position *where, const seg
 SEG_API seg_status seg_send_async(seg_producer *p, const seg_record *r, seg_sent_fn *done,
                                   void *arg, seg_error *err);
 
-/* Run the callbacks of what has finished; wait for the first at most `wait` ms while anything is under
- * way. SEG_OK, also where there was nothing. Errors: EBUSY (another thread polls or flushes, or this is a
- * callback). One thread at a time. No server operation. */
+/* Run the callbacks of what has finished; wait for the first at most `wait` ms while anything is
+ * under way. SEG_OK, also where there was nothing. Errors: EBUSY (another thread polls or
+ * flushes, or this is a callback). One thread at a time. No server operation. */
 SEG_API seg_status seg_producer_poll(seg_producer *p, int64_t wait, seg_error *err);
 
-/* Send what lingers and wait, at most `wait` ms, until everything queued before has an outcome, running
- * the callbacks. A message that failed is no error of the flush: its callback tells. Errors: ETIMEDOUT
- * (something is still under way), EBUSY as for poll. One thread at a time. No server operation of its own. */
+/* Send what lingers and wait, at most `wait` ms, until everything queued before has an outcome,
+ * running the callbacks. A message that failed is no error of the flush: its callback tells.
+ * Errors: ETIMEDOUT (something is still under way), EBUSY as for poll. One thread at a time. No
+ * server operation of its own. */
 SEG_API seg_status seg_producer_flush(seg_producer *p, int64_t wait, seg_error *err);
 
 /* Sent, failed, waiting: messages since open. Set `size` with SEG_INIT. Any thread. */
@@ -395,8 +398,9 @@ typedef struct seg_producer_stats {
 } seg_producer_stats;
 SEG_API void seg_producer_get_stats(const seg_producer *p, seg_producer_stats *out);
 
-/* A descriptor for poll(2) and event loops, readable exactly while seg_producer_poll has callbacks to
- * run. Only wait on it; it is closed with the producer. -1: none to be had. Any thread. */
+/* A descriptor for poll(2) and event loops, readable exactly while seg_producer_poll has
+ * callbacks to run. Only wait on it; it is closed with the producer. -1: none to be had. Any
+ * thread. */
 SEG_API int seg_producer_fd(seg_producer *p);
 
 /* Close; what is still unsent gets SEG_ECLOSED, what is under way and unanswered SEG_EUNKNOWN, by
@@ -500,24 +504,25 @@ SEG_API size_t seg_batch_count(const seg_batch *b);                    /* 0 for 
 SEG_API const seg_message *seg_batch_at(const seg_batch *b, size_t i); /* NULL past the end */
 SEG_API void seg_batch_free(seg_batch *b);                             /* acknowledges nothing */
 
-/* Return up to `max` (1 to 1000000) messages, waiting for the first at most `wait`; the batch may
- * be empty. Those of one key (or of one partition, or none: see seg_ordering) come in offset order: no
- * message is returned while an earlier one waits for its retry. One that is in the application's
- * hands does not hold up others: after SEG_RETRY settle the later messages of its key that you hold
- * with SEG_RELEASE, unhandled, and they come again in order. Runs the callbacks. `*out` is always set on SEG_OK.
- * Errors, each meaning that this consumer is over, has left its group and wants closing: ENOENT
- * (stream or group deleted), ELOST (the server has less than what was read or committed), EFENCED
- * (replaced by a newer consumer of its name), ECLOSED (after seg_consumer_stop), EACCES, ESERVER,
- * EPROTO. A lost connection is no error: poll returns empty batches and the consumer reconnects.
- * One thread at a time (SEG_EBUSY). */
+/* Return up to `max` (1 to 1000000) messages, waiting for the first at most `wait`; the batch
+ * may be empty. Those of one key (or of one partition, or none: see seg_ordering) come in offset
+ * order: no message is returned while an earlier one waits for its retry. One that is in the
+ * application's hands does not hold up others: after SEG_RETRY settle the later messages of its
+ * key that you hold with SEG_RELEASE, unhandled, and they come again in order. Runs the
+ * callbacks. `*out` is always set on SEG_OK. Errors, each meaning that this consumer is over,
+ * has left its group and wants closing: ENOENT (stream or group deleted), ELOST (the server has
+ * less than what was read or committed), EFENCED (replaced by a newer consumer of its name),
+ * ECLOSED (after seg_consumer_stop), EACCES, ESERVER, EPROTO. A lost connection is no error:
+ * poll returns empty batches and the consumer reconnects. One thread at a time (SEG_EBUSY). */
 SEG_API seg_status seg_consumer_poll(seg_batch **out, seg_consumer *c, size_t max, int64_t wait,
                                      seg_error *err);
 
 /* Acknowledge `n` deliveries, in any order. Queued: the background thread commits it at once,
  * seg_consumer_commit waits for that. A delivery that is acknowledged already is no error.
  * Errors: EFENCED (at least one belongs to a partition that this consumer no longer owns; the
- * others are acknowledged), EINVAL (a message that was never delivered). Any thread. Never blocks: commits are scripts of the
- * background thread, at most one under way for each partition. */
+ * others are acknowledged), EINVAL (a message that was never delivered). Any thread. Never
+ * blocks: commits are scripts of the background thread, at most one under way for each
+ * partition. */
 SEG_API seg_status seg_ack(seg_consumer *c, const seg_delivery *d, size_t n, seg_error *err);
 
 /* seg_ack for all messages of a batch. Any thread. */
@@ -544,23 +549,24 @@ typedef struct seg_settlement {
 
 /* Settle `n` deliveries; `how` may be NULL. Queued, like seg_ack. Dead letters go to the stream
  * "<stream>.<group>.dlq", each once; until one is stored there its message stays unsettled.
- * Errors: EFENCED (at least one is not in this consumer's hands any more: its partition moved, or its
- * ack timeout ran out and the verdict was not final; the others are settled), EINVAL (one was never
- * delivered; SEG_DEFER; SEG_REJECT where the dead letters' name would be longer than 200). Any thread.
- * Never blocks. */
+ * Errors: EFENCED (at least one is not in this consumer's hands any more: its partition moved,
+ * or its ack timeout ran out and the verdict was not final; the others are settled), EINVAL (one
+ * was never delivered; SEG_DEFER; SEG_REJECT where the dead letters' name would be longer than
+ * 200). Any thread. Never blocks. */
 SEG_API seg_status seg_settle(seg_consumer *c, const seg_delivery *d, size_t n, seg_verdict verdict,
                               const seg_settlement *how, seg_error *err);
 
 /* Send a message that results from the delivery `d`, exactly once: however often the delivery is
- * repeated, by whichever consumer, after whichever crash, the producer's stream gets it once. The
- * delivery's SEG_ACK takes effect once all that was forwarded for it is stored; settle it after the
- * last call. What the application must keep: the same input gives the same outputs (key, value,
- * headers; timestamps are set from the input's where 0) in the same order of calls. Another output in
- * the place of a stored one is found and refused: the delivery then fails as with SEG_RETRY, and
- * event "forward-differs" is logged. A forwarded message is tried until it is stored: it knows no
- * delivery timeout. seg_group_seek makes all outputs after it new ones.
- * Errors: EFENCED (the partition has moved), EINVAL (not in flight), EFULL (no room in the producer's
- * queue within its delivery timeout), and seg_send_async's. Any thread; waits for room. */
+ * repeated, by whichever consumer, after whichever crash, the producer's stream gets it once.
+ * The delivery's SEG_ACK takes effect once all that was forwarded for it is stored; settle it
+ * after the last call. What the application must keep: the same input gives the same outputs
+ * (key, value, headers; timestamps are set from the input's where 0) in the same order of calls.
+ * Another output in the place of a stored one is found and refused: the delivery then fails as
+ * with SEG_RETRY, and event "forward-differs" is logged. A forwarded message is tried until it
+ * is stored: it knows no delivery timeout. seg_group_seek makes all outputs after it new ones.
+ * Errors: EFENCED (the partition has moved), EINVAL (not in flight), EFULL (no room in the
+ * producer's queue within its delivery timeout), and seg_send_async's. Any thread; waits for
+ * room. */
 SEG_API seg_status seg_forward(seg_consumer *c, const seg_delivery *d, seg_producer *p,
                                const seg_record *r, seg_error *err);
 
@@ -577,12 +583,12 @@ typedef struct seg_run_options {
     uint32_t workers; /* threads; default 1; up to 1024 */
 } seg_run_options;
 
-/* Poll, handle and settle until stopped. Messages of one key are handled one after another (of one
- * partition with SEG_BY_PARTITION), all others in parallel, however many partitions there are. The ack
- * timeout does not run while a handler runs: only for what it deferred. Callbacks run on the calling
- * thread. Returns SEG_OK after seg_consumer_stop, when the handlers under way have returned and their
- * verdicts are stored or command_timeout has passed; and poll's errors. Call seg_consumer_close next.
- * One thread at a time, in the place of polling. */
+/* Poll, handle and settle until stopped. Messages of one key are handled one after another (of
+ * one partition with SEG_BY_PARTITION), all others in parallel, however many partitions there
+ * are. The ack timeout does not run while a handler runs: only for what it deferred. Callbacks
+ * run on the calling thread. Returns SEG_OK after seg_consumer_stop, when the handlers under way
+ * have returned and their verdicts are stored or command_timeout has passed; and poll's errors.
+ * Call seg_consumer_close next. One thread at a time, in the place of polling. */
 SEG_API seg_status seg_consumer_run(seg_consumer *c, const seg_run_options *opts, seg_error *err);
 
 /* ---- Flow ---------------------------------------------------------------------------------- */
@@ -590,16 +596,16 @@ SEG_API seg_status seg_consumer_run(seg_consumer *c, const seg_run_options *opts
 #define SEG_ALL_PARTITIONS UINT32_MAX
 
 /* Deliver nothing more from a partition (or all) until it is resumed; its ownership, what is in
- * flight and heartbeats go on. Kept while the partition is elsewhere. EINVAL: no such partition. Any
- * thread. */
+ * flight and heartbeats go on. Kept while the partition is elsewhere. EINVAL: no such partition.
+ * Any thread. */
 SEG_API seg_status seg_consumer_pause(seg_consumer *c, uint32_t partition, bool paused,
                                       seg_error *err);
 /* Is this partition paused (SEG_ALL_PARTITIONS: are all)? Any thread. */
 SEG_API bool seg_consumer_paused(const seg_consumer *c, uint32_t partition);
 
-/* A descriptor for poll(2) and event loops, readable exactly while seg_consumer_poll has something to
- * do: a message, a callback, an end. Only wait on it; it is closed with the consumer. -1: none to be
- * had. Any thread. */
+/* A descriptor for poll(2) and event loops, readable exactly while seg_consumer_poll has
+ * something to do: a message, a callback, an end. Only wait on it; it is closed with the
+ * consumer. -1: none to be had. Any thread. */
 SEG_API int seg_consumer_fd(seg_consumer *c);
 
 /* Wait until the server has stored every acknowledgement made so far: none of these messages is
@@ -613,8 +619,8 @@ SEG_API bool seg_consumer_active(const seg_consumer *c);
 /* Its member id. Any thread. */
 SEG_API const char *seg_consumer_member(const seg_consumer *c);
 
-/* Write up to `cap` of the partitions it owns to `out` (may be NULL where cap is 0), ascending; returns how
- * many there are. Any thread. No server operation. */
+/* Write up to `cap` of the partitions it owns to `out` (may be NULL where cap is 0), ascending;
+ * returns how many there are. Any thread. No server operation. */
 SEG_API size_t seg_consumer_assignment(const seg_consumer *c, uint32_t *out, size_t cap);
 
 /* Counters since open: set `size` with SEG_INIT. Any thread. */
@@ -631,8 +637,9 @@ typedef struct seg_consumer_stats {
     uint64_t forwarded;                     /* messages stored by seg_forward */
     uint64_t parked;                        /* now: messages that wait for a retry, or behind one */
     uint64_t parked_bytes;                  /* now: what counts against max_parked */
-    uint64_t blocked; /* now: partitions that are not read on, as the first unsettled message is
-                               too far behind (max_in_flight) or too much is unsettled (max_parked) */
+    /* Now: partitions that are not read on, as the first unsettled message is too far behind
+     * (max_in_flight), or too much is unsettled (max_parked). */
+    uint64_t blocked;
     uint64_t poll_timeouts;              /* times that max_poll_interval ran out */
     uint64_t handled;                    /* handlers that have returned */
     uint64_t handler_us, handler_us_max; /* their time: sum, longest */
@@ -641,21 +648,21 @@ typedef struct seg_consumer_stats {
 } seg_consumer_stats;
 SEG_API void seg_consumer_get_stats(const seg_consumer *c, seg_consumer_stats *out);
 
-/* Make the running and every later poll return SEG_ECLOSED, and seg_consumer_run SEG_OK. Any thread;
- * async-signal-safe. */
+/* Make the running and every later poll return SEG_ECLOSED, and seg_consumer_run SEG_OK. Any
+ * thread; async-signal-safe. */
 SEG_API void seg_consumer_stop(seg_consumer *c);
 
-/* Stop delivering, commit what was acknowledged, hand the partitions back, leave the group (a static
- * member stays in it for its session timeout). Unacknowledged messages go to the next owner at once. Waits for the server at most
- * command_timeout; past it, the lease runs out. */
+/* Stop delivering, commit what was acknowledged, hand the partitions back, leave the group (a
+ * static member stays in it for its session timeout). Unacknowledged messages go to the next
+ * owner at once. Waits for the server at most command_timeout; past it, the lease runs out. */
 SEG_API void seg_consumer_close(seg_consumer *c);
 
 /* ---- Dead letters -------------------------------------------------------------------------- */
 
-/* The dead letters of one group of one stream: the stream "<stream>.<group>.dlq", which is created
- * with the first of them (one partition, 1000000 messages, policy block), or before by whoever wants
- * other settings. Its group "dlq" is what is still there: a letter that is replayed or dropped is
- * acknowledged by it. */
+/* The dead letters of one group of one stream: the stream "<stream>.<group>.dlq", which is
+ * created with the first of them (one partition, 1000000 messages, policy block), or before by
+ * whoever wants other settings. Its group "dlq" is what is still there: a letter that is
+ * replayed or dropped is acknowledged by it. */
 typedef struct seg_dlq seg_dlq;
 
 typedef struct seg_letter {
@@ -671,22 +678,23 @@ typedef struct seg_letter {
                               finishes it. NULL mostly */
 } seg_letter;
 
-/* Errors: ENOENT (no such stream; no such dead letters: nothing was ever dead-lettered). One thread at
- * a time for the handle. Two scripts. */
+/* Errors: ENOENT (no such stream; no such dead letters: nothing was ever dead-lettered). One
+ * thread at a time for the handle. Two scripts. */
 SEG_API seg_status seg_dlq_open(seg_dlq **out, seg_client *c, const char *stream, const char *group,
                                 seg_error *err);
 
-/* The next letter, in the order of its partition, of what is there; `*out` is NULL past the last.
- * Borrowed until the next call for the handle. Takes no part in any group and changes nothing. A read
- * now and then. Errors: ENOENT (deleted), ELOST. */
+/* The next letter, in the order of its partition, of what is there; `*out` is NULL past the
+ * last. Borrowed until the next call for the handle. Takes no part in any group and changes
+ * nothing. A read now and then. Errors: ENOENT (deleted), ELOST. */
 SEG_API seg_status seg_dlq_next(const seg_letter **out, seg_dlq *q, seg_error *err);
 /* Begin again with the first. */
 SEG_API void seg_dlq_rewind(seg_dlq *q);
 
-/* Send letters to the stream `to` (NULL: where they came from) and remove them here: each is in one
- * of both places in the end, once, also where this is interrupted anywhere and called again. `done`:
- * how many, also on failure. Those that are not there (any more) are passed over. Errors: EEXIST
- * (somebody else is at it), EFULL, ENOENT (no such stream), ETIMEDOUT, ELOST. Waits. */
+/* Send letters to the stream `to` (NULL: where they came from) and remove them here: each is in
+ * one of both places in the end, once, also where this is interrupted anywhere and called again.
+ * `done`: how many, also on failure. Those that are not there (any more) are passed over.
+ * Errors: EEXIST (somebody else is at it), EFULL, ENOENT (no such stream), ETIMEDOUT, ELOST.
+ * Waits. */
 SEG_API seg_status seg_dlq_replay(seg_dlq *q, const seg_position *at, size_t n, const char *to,
                                   size_t *done, seg_error *err);
 /* Remove letters. As seg_dlq_replay. */

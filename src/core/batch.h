@@ -48,8 +48,8 @@ uint32_t sg_batch_seed(const char *incarnation);
 /* Write the header. The bytes are w->buf.data[0 .. w->buf.len); nothing may be added after. */
 void sg_batch_seal(sg_batch_writer *w, uint32_t seed);
 
-/* Move all records of a sealed batch but the first n (0 < n < count) to `rest`, which is empty; both want
- * sealing then. False: no memory, nothing changed. */
+/* Move all records of a sealed batch but the first n (0 < n < count) to `rest`, which is empty;
+ * both want sealing then. False: no memory, nothing changed. */
 bool sg_batch_split(sg_batch_writer *w, uint32_t n, sg_batch_writer *rest);
 
 /* One record of a batch: views into the batch's bytes. */

@@ -24,7 +24,7 @@
 
 typedef struct sg_lanes sg_lanes;
 
-sg_lanes *sg_lanes_new(bool strict); /* NULL: no memory */
+sg_lanes *sg_lanes_new(bool strict);  /* NULL: no memory */
 void sg_lanes_be_strict(sg_lanes *l); /* from now on; nothing that was handed out counts as out */
 void sg_lanes_free(sg_lanes *l);
 

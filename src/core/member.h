@@ -76,7 +76,8 @@ void sg_member_released(sg_member *m, uint32_t partition, uint64_t epoch);
 /* Its cursor knows the later epoch `stored`: ask for a new grant above it. */
 void sg_member_stale(sg_member *m, uint32_t partition, uint64_t epoch, uint64_t stored);
 void sg_member_leave(sg_member *m); /* the next question says good-bye */
-void sg_member_rejoin(sg_member *m, int64_t now); /* it has left, and begins anew: ask to join at once */
+/* It has left, and begins anew: the next question joins, at once. */
+void sg_member_rejoin(sg_member *m, int64_t now);
 
 /* ---- what it learns ----------------------------------------------------------------------- */
 

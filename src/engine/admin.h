@@ -12,8 +12,8 @@ seg_status sg_stream_name(sg_stream *s, const seg_client *c, const char *stream,
  * user may append. Application thread. */
 seg_status sg_stream_find(seg_client *c, sg_stream *s, bool probe, seg_error *err);
 
-/* Find g (its name is set) on s, or create it with a cursor in every partition, at `start`. Application
- * thread. */
+/* Find g (its name is set) on s, or create it with a cursor in every partition, at `start`.
+ * Application thread. */
 seg_status sg_group_find(seg_client *c, const sg_stream *s, sg_group *g, sg_start_at start,
                          seg_error *err);
 

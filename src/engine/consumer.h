@@ -1,7 +1,7 @@
-/* consumer.h - the parts of a consumer. Application: consumer.c opens and closes; poll.c delivers, to
- * poll and to the workers of run.c; settle.c takes verdicts, forward.c outputs; flow.c pauses and tells
- * event loops. Loop thread: coordinate.c (group), cursor.c (cursors, commits), fetch.c (messages),
- * letters.c (dead letters).
+/* consumer.h - the parts of a consumer. Application: consumer.c opens and closes; poll.c
+ * delivers, to poll and to the workers of run.c; settle.c takes verdicts, forward.c outputs;
+ * flow.c pauses and tells event loops. Loop thread: coordinate.c (group), cursor.c (cursors,
+ * commits), fetch.c (messages), letters.c (dead letters).
  *
  *   loop thread                                                application
  *   group_sync ─> grants ─> acquire ─> holding ─┐
@@ -145,15 +145,16 @@ bool sg_consumer_deliverable(seg_consumer *c, int64_t now);
 void sg_consumer_tell(seg_consumer *c);
 /* The application comes for more: a consumer that rests joins again. */
 void sg_consumer_came(seg_consumer *c, int64_t now);
-/* One verdict (settle.c): SEG_OK, SEG_EFENCED, SEG_EINVAL or SEG_ENOMEM. The caller wakes the loop. */
+/* One verdict (settle.c): SEG_OK, SEG_EFENCED, SEG_EINVAL or SEG_ENOMEM. The caller wakes the
+ * loop. */
 seg_status sg_consumer_settle(seg_consumer *c, const seg_delivery *d, seg_verdict verdict,
                               const seg_settlement *how);
 /* Outputs of that message are not waited for any more. (settle.c) */
 void sg_consumer_close_outputs(sg_holding *h, uint64_t offset);
 /* A message is settled for good, as acknowledged. (settle.c) */
 sg_window_ack_result sg_consumer_settled(seg_consumer *c, sg_holding *h, uint64_t offset);
-/* An attempt has failed: again after `delay` (0: by backoff, negative: at once), or to the dead letters as
- * `why`. (settle.c) */
+/* An attempt has failed: again after `delay` (0: by backoff, negative: at once), or to the dead
+ * letters as `why`. (settle.c) */
 void sg_consumer_failed(seg_consumer *c, sg_holding *h, uint64_t offset, uint32_t attempt,
                         int64_t delay, const char *why);
 /* To the dead letters: from in hand, from the lanes, or a suspect that is convicted. (letters.c) */
@@ -181,7 +182,8 @@ void sg_consumer_tell_rest(seg_consumer *c);
 void sg_consumer_fail(seg_consumer *c, const seg_error *err);
 /* A part of the stream is missing: find out what happened. */
 void sg_consumer_verdict(seg_consumer *c);
-/* A refusal: true where it may pass by itself, and the caller tries again; otherwise the consumer is over. */
+/* A refusal: true where it may pass by itself, and the caller tries again; otherwise the
+ * consumer is over. */
 bool sg_consumer_may_pass(seg_consumer *c, const seg_error *err);
 /* Send it: h->busy where that worked. */
 void sg_consumer_acquire(seg_consumer *c, sg_holding *h); /* begin as the owner */
@@ -194,8 +196,9 @@ int64_t sg_fetch_run(seg_consumer *c, int64_t now);
 /* Give a reference back: the last one frees it. */
 void sg_consumer_unref(seg_consumer *c);
 
-/* The note that the group keeps beside a partition's cursor, stored with each commit (note.c). Application
- * thread, lock not held. EFENCED: the partition is not owned under that epoch any more. Empty: none. */
+/* The note that the group keeps beside a partition's cursor, stored with each commit (note.c).
+ * Application thread, lock not held. EFENCED: the partition is not owned under that epoch any
+ * more. Empty: none. */
 seg_status sg_consumer_set_note(seg_consumer *c, uint32_t partition, uint64_t epoch, seg_bytes note,
                                 seg_error *err);
 /* Append it to `out`; `*epoch` is that of the ownership under which it is known. */

@@ -226,8 +226,8 @@ static bool is_final(const sg_holding *h) {
            (h->final_stored && !h->busy && sg_holding_version(h) == h->stored_version);
 }
 
-/* What is in flight may finish; then comes the last commit, and the partition is handed back: at once, or
- * with all the others when the member leaves. */
+/* What is in flight may finish; then comes the last commit, and the partition is handed back: at
+ * once, or with all the others when the member leaves. */
 static int64_t drain(seg_consumer *c, sg_holding *h, int64_t now) {
     bool leaving = c->closing || c->resting;
     bool idle = h->window == NULL || ((leaving || sg_window_in_flight(h->window) == 0) &&
@@ -304,8 +304,8 @@ int64_t sg_consumer_expire(seg_consumer *c, int64_t now) {
     return c->next_expiry;
 }
 
-/* Nothing is delivered any more; once everything settled is stored, say good-bye. A static member that is
- * closed does not: its partitions wait for its next life. */
+/* Nothing is delivered any more; once everything settled is stored, say good-bye. A static
+ * member that is closed does not: its partitions wait for its next life. */
 static void wind_up(seg_consumer *c, int64_t now) {
     bool settled = true, fault = c->fault.status != SEG_OK;
     for (size_t i = 0; i < c->n_owned; i++) {

@@ -73,8 +73,8 @@ typedef struct visit {
     sg_holding *holding; /* no more busy; NULL where it is gone, or the connection was lost */
 } visit;
 
-/* First in a result function: takes the lock; frees the errand. False where the consumer is gone. A holding
- * whose answer was lost is simply served again. */
+/* First in a result function: takes the lock; frees the errand. False where the consumer is
+ * gone. A holding whose answer was lost is simply served again. */
 static bool arrive(visit *v, void *arg, const sg_result *r) {
     v->errand = *(sg_errand *)arg;
     sg_free(arg);

@@ -11,7 +11,8 @@
 
 /* ---- lanes -------------------------------------------------------------------------------- */
 
-/* A key's lane is two different hashes of it: two keys in one lane would only wait for each other. */
+/* A key's lane is two different hashes of it: two keys in one lane would only wait for each
+ * other. */
 uint64_t sg_holding_lane(const sg_holding *h, const sg_block *b, uint64_t offset) {
     seg_bytes key = b != NULL ? b->records[offset - b->first].key : (seg_bytes){NULL, 0};
     if (h->ordering == SEG_BY_PARTITION)
@@ -171,7 +172,8 @@ bool sg_holding_take(sg_holding *h, const sg_next *next, int64_t deadline, seg_m
 
 /* ---- alone -------------------------------------------------------------------------------- */
 
-/* The next suspect that was not delivered yet; false where there is none (over), or it is not fetched. */
+/* The next suspect that was not delivered yet; false where there is none (over), or it is not
+ * fetched. */
 static bool next_suspect(sg_holding *h, uint32_t isolate_at, bool *over, sg_next *out) {
     uint64_t offset;
     *over = false;

@@ -248,10 +248,11 @@ static int64_t interrupt(seg_consumer *c, int64_t now) {
     return INT64_MAX;
 }
 
-/* How many partitions to read: as many as there is room for, an entry each, twice as many as last time at most,
- * since it may show that entries are large. All of them, and waiting, where nothing came of any: so long as
- * nothing comes nobody may be left out, and what comes then is little. None where there is no room, unless what is
- * there cannot be delivered: then others must not wait for it. */
+/* How many partitions to read: as many as there is room for, an entry each, twice as many as
+ * last time at most, since it may show that entries are large. All of them, and waiting, where
+ * nothing came of any: so long as nothing comes nobody may be left out, and what comes then is
+ * little. None where there is no room, unless what is there cannot be delivered: then others
+ * must not wait for it. */
 static size_t most_of(const seg_consumer *c) {
     const struct sg_fetch *f = &c->fetch;
     size_t room = c->max_prefetch > c->buffered ? c->max_prefetch - c->buffered : 0;

@@ -15,8 +15,9 @@ typedef struct output {
     uint64_t epoch, offset;
 } output;
 
-/* Group, partition, and how often the group was moved there: a replay after a seek is meant to give outputs
- * again. What is below the stored cursor comes to nobody any more; our own may be further already. */
+/* Group, partition, and how often the group was moved there: a replay after a seek is meant to
+ * give outputs again. What is below the stored cursor comes to nobody any more; our own may be
+ * further already. */
 void sg_consumer_identify(const seg_consumer *c, const sg_holding *h, uint64_t offset,
                           const char *kind, sg_forward_id *out) {
     memset(out, 0, sizeof *out);
@@ -61,7 +62,8 @@ static void conclude(seg_consumer *c, sg_holding *h, const output *u, const sg_o
     sg_consumer_settled(c, h, u->offset);
 }
 
-/* On the loop thread of the producer's client, whose lock is held: it comes before the consumer's. */
+/* On the loop thread of the producer's client, whose lock is held: it comes before the
+ * consumer's. */
 static void on_output(void *arg, seg_status status, const seg_error *err) {
     output u = *(output *)arg;
     seg_consumer *c = u.consumer;

@@ -1,6 +1,6 @@
 /* holding.h - a partition in a consumer's hands: what is fetched, delivered, settled, stored. No
- * network and no threads here: the consumer's lock guards it all. holding.c keeps the blocks; deliver.c
- * decides what comes next.
+ * network and no threads here: the consumer's lock guards it all. holding.c keeps the blocks;
+ * deliver.c decides what comes next.
  *
  *   ACQUIRING ──cursor read──> ACTIVE ──revoked──> DRAINING ──all stored──> handed back, freed
  *       └─────────────────────────┴───────────────────┴──lost──> freed
@@ -8,14 +8,14 @@
  *   fetched blocks:  [ 12..19 ][ 20..20 ][ 21..40 ][ 41..45 ]
  *                       passed ───────────────^             ^ fetch_at: the next offset to ask for
  *
- * Passed is what was delivered, or stands in the lanes (core/lanes.h): because it failed, or because an
- * earlier message of its key did.
+ * Passed is what was delivered, or stands in the lanes (core/lanes.h): because it failed, or
+ * because an earlier message of its key did.
  *
- * Announcing. So that the attempts of a message are known after a crash too, the server has to know
- * beforehand what may be delivered (core/window.h). First deliveries are announced in bulk and ahead, with
- * the commits that are sent anyway: `announced` is what the server knows. A further delivery of a message is
- * announced by itself: it is called when its time has come, marked, and ready once a commit has stored
- * the mark. */
+ * Announcing. So that the attempts of a message are known after a crash too, the server has to
+ * know beforehand what may be delivered (core/window.h). First deliveries are announced in bulk
+ * and ahead, with the commits that are sent anyway: `announced` is what the server knows. A
+ * further delivery of a message is announced by itself: it is called when its time has come,
+ * marked, and ready once a commit has stored the mark. */
 #ifndef SG_ENGINE_HOLDING_H
 #define SG_ENGINE_HOLDING_H
 #include "base/list.h"
@@ -111,8 +111,9 @@ typedef struct sg_place {
     seg_bytes acks, tries, note;
 } sg_place;
 
-/* The cursor is known: begin. ordering and strict are set. `*missed`: messages that are no longer retained
- * and were not acknowledged. False: no memory, or the cursor is damaged (`*damaged` says what). */
+/* The cursor is known: begin. ordering and strict are set. `*missed`: messages that are no
+ * longer retained and were not acknowledged. False: no memory, or the cursor is damaged
+ * (`*damaged` says what). */
 bool sg_holding_begin(sg_holding *h, const sg_place *at, uint32_t capacity, int64_t wall,
                       uint64_t *missed, const char **damaged);
 /* Handlers in parallel from now on; nothing is in flight. */
@@ -123,8 +124,8 @@ void sg_holding_reset(sg_holding *h);
 /* How many of the offsets in [from, to) are not acknowledged; from >= committed. */
 uint64_t sg_holding_unacked(const sg_holding *h, uint64_t from, uint64_t to);
 
-/* Take a fetched block over. Returns how many messages before it are missing, that are not acknowledged; UINT64_MAX: no memory,
- * the block is freed and will be fetched again. */
+/* Take a fetched block over. Returns how many messages before it are missing, that are not
+ * acknowledged; UINT64_MAX: no memory, the block is freed and will be fetched again. */
 uint64_t sg_holding_put(sg_holding *h, sg_block *b);
 /* Pass over the offsets up to `to`, exclusive: there is nothing of ours. False: no memory. */
 bool sg_holding_skip(sg_holding *h, uint64_t to);
@@ -145,18 +146,19 @@ typedef struct sg_next {
     bool waited; /* it is in the lanes, or alone */
 } sg_next;
 
-/* The next message to deliver, if there is one; passes what has to wait. `share`: bytes that it may have
- * parked. */
+/* The next message to deliver, if there is one; passes what has to wait. `share`: bytes that it
+ * may have parked. */
 bool sg_holding_next(sg_holding *h, size_t share, int64_t now, sg_next *out);
 /* Hand it out. Fills `m`. False: no memory. */
 bool sg_holding_take(sg_holding *h, const sg_next *next, int64_t deadline, seg_message *m);
 
-/* While it is suspicious: what of the suspects, which have at least `isolate_at` failures, comes next. */
+/* While it is suspicious: what of the suspects, which have at least `isolate_at` failures, comes
+ * next. */
 typedef enum sg_alone {
-    SG_ALONE_NONE,  /* none is left: it is not suspicious any more */
-    SG_ALONE_WAIT,  /* one, but it is not fetched, or not announced yet */
-    SG_ALONE_READY, /* this one: deliver it with nothing else of the consumer in flight */
-    SG_ALONE_CONVICTED /* this one was out alone when its consumer died, and has failed max_attempts times */
+    SG_ALONE_NONE,     /* none is left: it is not suspicious any more */
+    SG_ALONE_WAIT,     /* one, but it is not fetched, or not announced yet */
+    SG_ALONE_READY,    /* this one: deliver it with nothing else of the consumer in flight */
+    SG_ALONE_CONVICTED /* this one was out alone when its consumer died, and is out of attempts */
 } sg_alone;
 sg_alone sg_holding_next_alone(sg_holding *h, uint32_t isolate_at, uint32_t max_attempts,
                                sg_next *out);
@@ -170,13 +172,14 @@ void sg_holding_announced(sg_holding *h);
 
 /* The lane that a message stands in. */
 uint64_t sg_holding_lane(const sg_holding *h, const sg_block *b, uint64_t offset);
-/* It was delivered and failed, or was not handled (`failed` false): it waits until `due`. False: it is not in
- * hand, or no memory; nothing changed. */
+/* It was delivered and failed, or was not handled (`failed` false): it waits until `due`. False:
+ * it is not in hand, or no memory; nothing changed. */
 bool sg_holding_again(sg_holding *h, uint64_t offset, bool failed, int64_t due, int64_t wall);
 /* It failed, and will not come again: it waits outside of the lanes. The same. */
 bool sg_holding_bury(sg_holding *h, uint64_t offset, int64_t wall);
 sg_window_ack_result sg_holding_ack(sg_holding *h, uint64_t offset);
-/* Strict: the next of its lane may go, though it is not settled yet, and has no deadline any more. */
+/* Strict: the next of its lane may go, though it is not settled yet, and has no deadline any
+ * more. */
 void sg_holding_let_go(sg_holding *h, uint64_t offset);
 
 /* ---- keeping ------------------------------------------------------------------------------ */

@@ -1,11 +1,12 @@
-/* letters.h - a consumer's dead letters: messages on their way to the stream "<stream>.<group>.dlq".
+/* letters.h - a consumer's dead letters: messages on their way to the stream
+ * "<stream>.<group>.dlq".
  *
- *   bury (settle, expire, convict) ──> queue ──sg_letters_run──> producer of the dead letters ──stored──> settled
- *                                        └── not yet: the stream is made by a thread of its own ──┘
+ *   bury (settle, expire, convict) ──> queue ──sg_letters_run──> producer ──stored──> settled
+ *                                        └── not yet: a thread makes the stream ──┘
  *
- * A letter is an output of its message (sg_producer_forward): the same identity each time, so however often
- * a consumer dies between storing it and committing, it is stored once. Until then its message is not
- * settled, so it cannot be lost either. */
+ * A letter is an output of its message (sg_producer_forward): the same identity each time, so
+ * however often a consumer dies between storing it and committing, it is stored once. Until then
+ * its message is not settled, so it cannot be lost either. */
 #ifndef SG_ENGINE_LETTERS_H
 #define SG_ENGINE_LETTERS_H
 #include <pthread.h>

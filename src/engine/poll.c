@@ -182,9 +182,10 @@ static sg_holding *suspicious(seg_consumer *c) {
     return NULL;
 }
 
-/* Whoever died had more than one message in hand, mostly, and just one of them may have killed it. After it has
- * happened again, they are delivered one at a time, with nothing else of this consumer beside, so that the
- * next death tells which. Where what is in flight does not end in time, that is given up. */
+/* Whoever died had more than one message in hand, mostly, and just one of them may have killed
+ * it. After it has happened again, they are delivered one at a time, with nothing else of this
+ * consumer beside, so that the next death tells which. Where what is in flight does not end in
+ * time, that is given up. */
 static bool nothing_beside(seg_consumer *c, int64_t now) {
     if (!any_in_flight(c)) {
         c->isolate_until = 0;

@@ -87,12 +87,7 @@ typedef struct sg_forward_id {
     bool unchecked; /* it need not be the same each time: stored is stored */
 } sg_forward_id;
 
-typedef enum sg_held {
-    SG_HELD_NOT = 0,
-    SG_HELD_STORED,
-    SG_HELD_FENCED,
-    SG_HELD_DIFFERS
-} sg_held;
+typedef enum sg_held { SG_HELD_NOT = 0, SG_HELD_STORED, SG_HELD_FENCED, SG_HELD_DIFFERS } sg_held;
 
 typedef struct sg_forward_slot {
     sg_forwarded_fn *fn;
@@ -115,8 +110,8 @@ typedef struct sg_outbatch {
     size_t room;
     size_t bytes; /* of its messages, counted against max_queued until the outcome */
     bool callbacks;
-    bool in_request, disposed; /* freed once it is disposed and in no request */
-    bool over;                 /* has an outcome */
+    bool in_request, disposed;      /* freed once it is disposed and in no request */
+    bool over;                      /* has an outcome */
     int64_t created, deadline;      /* INT64_MAX where it is forwarding */
     uint64_t generation, first_seq; /* of its last sending; 0: never sent */
     bool unsure;                    /* a sending ended without an answer */

@@ -1,8 +1,8 @@
 /* A consumer's application side: handlers in parallel.
  *
- * Each worker, under the consumer's lock: settle the last message, take the next one that may go. The lanes
- * (core/lanes.h, strict) see to it that no two workers have messages of one key, so there is nothing to
- * dispatch and nothing queues: a slow handler delays only its own key. */
+ * Each worker, under the consumer's lock: settle the last message, take the next one that may
+ * go. The lanes (core/lanes.h, strict) see to it that no two workers have messages of one key,
+ * so there is nothing to dispatch and nothing queues: a slow handler delays only its own key. */
 #include <string.h>
 
 #include "base/alloc.h"

@@ -14,8 +14,8 @@ typedef struct sg_search_part {
     uint32_t partition;
     bool known; /* its ends are */
     uint64_t era;
-    /* Every message below `low` is earlier than the time. `found` is the first one known that is not, or
-     * the end, and between `high` and it there is no message that tells. */
+    /* Every message below `low` is earlier than the time. `found` is the first one known that is
+     * not, or the end, and between `high` and it there is no message that tells. */
     uint64_t low, high, found;
     uint64_t at; /* where the entry is looked for: the middle, or behind strangers there */
     uint32_t strangers;

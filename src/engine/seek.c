@@ -6,11 +6,11 @@
  *                               ^            │ STALE: an owner has begun meanwhile
  *                               └────────────┘
  *        it is not:           open ── cursor_create, in each ── read them ── ready
- *                                                                      └─ not where we put them, as somebody
- *                                                                         else was creating it: begin
+ *                                                                      └─ elsewhere, as somebody else
+ *                                                                         was creating it: begin
  *
- * A lost connection starts it over. The plan is kept then, where stream and group are still the same: some
- * partitions may have moved already, and "10 on from there" means from where they were before. */
+ * A lost connection starts it over. The plan is kept then, where stream and group are the same:
+ * some partitions may have moved already, and "10 on from there" means from where they were. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -154,7 +154,8 @@ static void read_cursors(job *j) {
                                                    j->parts[i].partition, on_read, &j->parts[i]));
 }
 
-/* The stream and the group are known. False: no memory, or a partition that the stream does not have. */
+/* The stream and the group are known. False: no memory, or a partition that the stream does not
+ * have. */
 static bool prepare(job *j) {
     sg_task *t = &j->task;
     size_t n = j->chosen != NULL ? j->o.n_partitions : j->stream.partitions;
@@ -284,8 +285,8 @@ static void create_cursors(job *j) {
     }
 }
 
-/* Whether somebody else has created a cursor, who was at it at the same time. What is dropped from the
- * partition meanwhile moves nobody. */
+/* Whether somebody else has created a cursor, who was at it at the same time. What is dropped from
+ * the partition meanwhile moves nobody. */
 static void check_places(job *j) {
     for (size_t i = 0; i < j->n; i++) {
         part *p = &j->parts[i];
@@ -606,7 +607,7 @@ static seg_status job_new(job **out, seg_client *c, const sg_stream *s, const ch
     return status;
 }
 
-/* One run of it. `half`: somebody's creation has to be finished first, of `s` as it is filled in. */
+/* One run of it. `half`: somebody's creation has to be finished first, of `s`, now filled in. */
 static seg_status seek(seg_seek_plan **out, seg_client *c, sg_stream *s, const char *group,
                        const seg_seek_options *o, bool *half, seg_error *err) {
     job *j = NULL;
@@ -621,10 +622,11 @@ static seg_status seek(seg_seek_plan **out, seg_client *c, sg_stream *s, const c
     } else if (status == SEG_OK) {
         *s = j->stream;
     } else if (status == SEG_EUNKNOWN && o->to == SEG_SEEK_BY) {
-        sg_fail(
-            err, status,
-            "the group may have moved, wholly or in part: look where it is before it is moved on "
-            "from there again");
+        sg_fail(err, status, "%s: look where it is before it is moved on from there again",
+                j->fault.status != SEG_OK
+                    ? j->task.err.text
+                    : "the server did not answer in time, and the group may have "
+                      "moved, wholly or in part");
     }
     sg_task_release(&j->task);
     return status;

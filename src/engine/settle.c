@@ -54,8 +54,8 @@ sg_window_ack_result sg_consumer_settled(seg_consumer *c, sg_holding *h, uint64_
     return r;
 }
 
-/* Doubles from attempt to attempt, less up to a half, so that what failed together does not come back
- * together. */
+/* Doubles from attempt to attempt, less up to a half, so that what failed together does not come
+ * back together. */
 static int64_t backoff(seg_consumer *c, uint32_t attempt) {
     int64_t delay = c->retry_delay;
     for (uint32_t i = 1; i < attempt && delay < c->retry_delay_max; i++)
@@ -88,7 +88,8 @@ void sg_consumer_failed(seg_consumer *c, sg_holding *h, uint64_t offset, uint32_
 
 /* ---- verdicts (lock held) ----------------------------------------------------------------- */
 
-/* An acknowledgement whose outputs are not all stored waits for them; if one has failed, it has too. */
+/* An acknowledgement whose outputs are not all stored waits for them; if one has failed, it has
+ * too. */
 static bool waits_for_outputs(seg_consumer *c, sg_holding *h, const seg_delivery *d) {
     sg_outputs *o = sg_map_get(&h->outputs, d->id.offset);
     if (o == NULL || o->attempt != d->attempt ||
@@ -102,8 +103,8 @@ static bool waits_for_outputs(seg_consumer *c, sg_holding *h, const seg_delivery
     if (o->pending == 0)
         return false;
     if (!o->acked) {
-        /* The outputs are queued in order, and are tried until they are stored: those of the next message
-         * of this key can only come behind them. */
+        /* The outputs are queued in order, and are tried until they are stored: those of the
+         * next message of this key can only come behind them. */
         o->acked = true;
         h->awaited++;
         sg_holding_let_go(h, d->id.offset);

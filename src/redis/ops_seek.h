@@ -1,4 +1,4 @@
-/* ops_seek.h - operations for moving a group: see group_seek.lua and cursor_seek.lua. As in ops.h. */
+/* ops_seek.h - moving a group: see group_seek.lua and cursor_seek.lua. All as in ops.h. */
 #ifndef SG_REDIS_OPS_SEEK_H
 #define SG_REDIS_OPS_SEEK_H
 #include "redis/ops.h"
@@ -20,8 +20,8 @@ typedef struct sg_seek_answer {
     seg_error err;          /* GONE, REFUSED, lost */
 } sg_seek_answer;
 
-/* An epoch for the moves, larger than all that were granted, and than `floor`. `force`: also while the group
- * has live members. */
+/* An epoch for the moves, larger than all that were granted, and than `floor`. `force`: also while
+ * the group has live members. */
 bool sg_group_seek_begin_send(sg_conn *c, const sg_stream *s, const sg_group *g, bool force,
                               uint64_t floor, sg_result_fn *fn, void *arg);
 bool sg_cursor_seek_send(sg_conn *c, const sg_stream *s, const sg_group *g, uint32_t p,
