@@ -322,9 +322,10 @@ SEG_API void seg_seek_plan_free(seg_seek_plan *p);
 
 /* Move a group's place in a stream. All that it had acknowledged past the new place is
  * forgotten. A group that does not exist is created there, where `execute` is set. Errors:
- * ENOENT (no such stream), EEXIST (the group has live members), EUNKNOWN (no answer: make the
- * call again), ELOST. Any thread. A script for each partition, and some reads for SEG_SEEK_TIME,
- * pipelined. */
+ * ENOENT (no such stream; SEG_SEEK_BY with no group), EEXIST (the group has live members),
+ * EUNKNOWN (no answer: make the call again, but for SEG_SEEK_BY look first where the group is,
+ * as it would move on from there), ELOST. Any thread. A script for each partition, and some
+ * reads for SEG_SEEK_TIME, pipelined. */
 SEG_API seg_status seg_group_seek(seg_seek_plan **out, seg_client *c, const char *stream,
                                   const char *group, const seg_seek_options *opts, seg_error *err);
 

@@ -1,4 +1,4 @@
-/* cursor_seek.lua and group_seek.lua, call by call: how a group is moved, and who is fenced by it. */
+/* cursor_seek.lua and group_seek.lua, call by call: how a group is moved, and who is fenced. */
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
