@@ -21,7 +21,7 @@
     X(OK, 0, "done")                                                                               \
     X(FAILURE, 1, "failure; the message says what was done before it")                             \
     X(USAGE, 2, "wrong usage, nothing was done")                                                   \
-    X(NOT_FOUND, 3, "no such stream or group")                                                     \
+    X(NOT_FOUND, 3, "no such stream, group or dead letter")                                        \
     X(CONFLICT, 4, "exists with other settings, or is in use")                                     \
     X(CONNECTION, 5, "no connection to the server, or no permission on it")                        \
     X(NOTHING, 7, "consume ended and nothing had arrived")
@@ -64,7 +64,8 @@ typedef struct cli_command {
 
 extern const cli_command cli_stream_create, cli_stream_ls, cli_stream_info, cli_stream_rm;
 extern const cli_command cli_produce, cli_consume;
-extern const cli_command cli_group_ls, cli_group_describe, cli_group_rm;
+extern const cli_command cli_group_ls, cli_group_describe, cli_group_seek, cli_group_rm;
+extern const cli_command cli_dlq_ls, cli_dlq_show, cli_dlq_replay, cli_dlq_drop;
 extern const cli_command cli_server_command, cli_demo, cli_demo_consumer;
 
 #define CLI_COUNT(array) (sizeof(array) / sizeof *(array))

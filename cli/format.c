@@ -109,8 +109,8 @@ static void write_headers(FILE *out, const seg_message *m) {
     }
 }
 
-static void write_piece(const struct piece *piece, FILE *out, const seg_message *m) {
-    seg_delivery d = seg_message_delivery(m);
+static void write_piece(const struct piece *piece, FILE *out, const seg_message *m,
+                        const seg_delivery *d) {
     switch (piece->kind) {
     case 0:
         fwrite(piece->text, 1, piece->len, out);
@@ -125,22 +125,22 @@ static void write_piece(const struct piece *piece, FILE *out, const seg_message 
         write_headers(out, m);
         break;
     case 'p':
-        fprintf(out, "%" PRIu32, d.partition);
+        fprintf(out, "%" PRIu32, d->partition);
         break;
     case 'o':
-        fprintf(out, "%" PRIu64, d.id.offset);
+        fprintf(out, "%" PRIu64, d->id.offset);
         break;
     case 't':
         fprintf(out, "%" PRId64, seg_message_timestamp(m));
         break;
     case 'e':
-        fprintf(out, "%" PRIu64, d.epoch);
+        fprintf(out, "%" PRIu64, d->epoch);
         break;
     case 'E':
-        fprintf(out, "%" PRIu64, d.id.era);
+        fprintf(out, "%" PRIu64, d->id.era);
         break;
     case 'a':
-        fprintf(out, "%" PRIu32, d.attempt);
+        fprintf(out, "%" PRIu32, d->attempt);
         break;
     case 'K':
         fprintf(out, "%zu", seg_message_key(m).len);
@@ -153,9 +153,10 @@ static void write_piece(const struct piece *piece, FILE *out, const seg_message 
     }
 }
 
-void cli_template_write(const cli_template *t, FILE *out, const seg_message *m) {
+void cli_template_write(const cli_template *t, FILE *out, const seg_message *m,
+                        const seg_delivery *d) {
     for (size_t i = 0; i < t->n; i++) {
-        write_piece(&t->pieces[i], out, m);
+        write_piece(&t->pieces[i], out, m, d);
     }
 }
 

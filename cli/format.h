@@ -15,7 +15,9 @@ typedef struct cli_template {
 
 /* False with the fault's text. */
 bool cli_template_parse(cli_template *t, const char *text, char fault[128]);
-void cli_template_write(const cli_template *t, FILE *out, const seg_message *m);
+/* `d`: the delivery that it tells of. */
+void cli_template_write(const cli_template *t, FILE *out, const seg_message *m,
+                        const seg_delivery *d);
 void cli_template_fini(cli_template *t);
 
 /* What the help says about it. */

@@ -89,6 +89,17 @@ static json_t *headers_of(const seg_message *m) {
     return headers;
 }
 
+void cli_json_key(json_t *object, const seg_message *m) {
+    add_bytes(object, "key", "key_b64", seg_message_key(m));
+}
+
+void cli_json_content(json_t *object, const seg_message *m) {
+    cli_json_add(object, "ts_ms", json_integer(seg_message_timestamp(m)));
+    cli_json_key(object, m);
+    add_bytes(object, "value", "value_b64", seg_message_value(m));
+    cli_json_add(object, "headers", headers_of(m));
+}
+
 void cli_json_message(FILE *out, const seg_message *m, const cli_json_origin *origin) {
     seg_delivery d = seg_message_delivery(m);
     json_t *object = cli_json_object();
@@ -96,10 +107,7 @@ void cli_json_message(FILE *out, const seg_message *m, const cli_json_origin *or
     cli_json_number(object, "partition", d.partition);
     cli_json_number(object, "era", d.id.era);
     cli_json_number(object, "offset", d.id.offset);
-    cli_json_add(object, "ts_ms", json_integer(seg_message_timestamp(m)));
-    add_bytes(object, "key", "key_b64", seg_message_key(m));
-    add_bytes(object, "value", "value_b64", seg_message_value(m));
-    cli_json_add(object, "headers", headers_of(m));
+    cli_json_content(object, m);
     cli_json_number(object, "attempt", d.attempt);
     cli_json_text(object, "group", origin->group);
     cli_json_text(object, "member", origin->member);

@@ -28,6 +28,10 @@ typedef struct cli_json_origin {
     const char *member;
 } cli_json_origin;
 
+/* Add the key; or all that a producer gave: timestamp, key, value and headers. */
+void cli_json_key(json_t *object, const seg_message *m);
+void cli_json_content(json_t *object, const seg_message *m);
+
 void cli_json_message(FILE *out, const seg_message *m, const cli_json_origin *origin);
 
 /* A record read from JSON, with the memory that it points into. */

@@ -6,9 +6,10 @@
 #include "cli.h"
 
 static const cli_command *const commands[] = {
-    &cli_stream_create, &cli_stream_ls, &cli_stream_info,    &cli_stream_rm,
-    &cli_produce,       &cli_consume,   &cli_group_ls,       &cli_group_describe,
-    &cli_group_rm,      &cli_demo,      &cli_server_command, &cli_demo_consumer,
+    &cli_stream_create,  &cli_stream_ls,     &cli_stream_info,    &cli_stream_rm,  &cli_produce,
+    &cli_consume,        &cli_group_ls,      &cli_group_describe, &cli_group_seek, &cli_group_rm,
+    &cli_dlq_ls,         &cli_dlq_show,      &cli_dlq_replay,     &cli_dlq_drop,   &cli_demo,
+    &cli_server_command, &cli_demo_consumer,
 };
 
 static const cli_opt global_opts[] = {
@@ -116,7 +117,7 @@ static const cli_command *find_command(const char *family, const char *word) {
 }
 
 static bool is_family(const char *word) {
-    return strcmp(word, "stream") == 0 || strcmp(word, "group") == 0;
+    return strcmp(word, "stream") == 0 || strcmp(word, "group") == 0 || strcmp(word, "dlq") == 0;
 }
 
 /* What the command line names: a command, or a family alone (for its help). */

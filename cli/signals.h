@@ -15,6 +15,11 @@ int cli_signal_caught(void);
 /* A descriptor that becomes readable when one comes, for poll(). */
 int cli_signal_fd(void);
 
+/* To be called before a signal can come. The second signal then does not end the process: it writes
+ * its number, as one byte, to this descriptor, and whoever asked for it ends the process. The third
+ * ends it at once. -1: no descriptor is to be had, and all is as without. */
+int cli_signals_second(void);
+
 /* Also stop this consumer when one comes, or at once where one came already; NULL: none. */
 void cli_signals_stop(seg_consumer *consumer);
 

@@ -2,11 +2,11 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "cli.h"
 #include "json.h"
 #include "table.h"
+#include "text.h"
 
 /* ---- create ---------------------------------------------------------------------------------- */
 
@@ -49,7 +49,7 @@ static const cli_opt create_table[] = {
 };
 
 /* The order of the words in --on-full. */
-static const seg_on_full policies[] = {SEG_BLOCK, SEG_REJECT, SEG_DROP_OLDEST};
+static const seg_on_full policies[] = {SEG_BLOCK, SEG_FAIL, SEG_DROP_OLDEST};
 
 static void print_settings(const seg_stream_info *info, const char *verb) {
     uint32_t partitions = seg_stream_info_partitions(info);
@@ -105,23 +105,15 @@ static const cli_opt json_table[] = {
      .text = "print one JSON object a line"},
 };
 
-static void print_time(cli_table *t, int64_t ms) {
-    time_t seconds = (time_t)(ms / 1000);
-    struct tm utc;
-    char text[32] = "?";
-    if (gmtime_r(&seconds, &utc)) {
-        strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &utc);
-    }
-    cli_table_add(t, "%s", text);
-}
-
 static void add_row(cli_table *t, const seg_stream_info *info) {
+    char created[32];
+    cli_text_time(created, seg_stream_info_created(info));
     cli_table_add(t, "%s", seg_stream_info_name(info));
     cli_table_add(t, "%" PRIu32, seg_stream_info_partitions(info));
     cli_table_add(t, "%" PRIu64, seg_stream_info_max_messages(info));
     cli_table_add(t, "%s", seg_on_full_name(seg_stream_info_on_full(info)));
     cli_table_add(t, "%" PRIu64, seg_stream_info_messages(info));
-    print_time(t, seg_stream_info_created(info));
+    cli_table_add(t, "%s", created);
 }
 
 static json_t *json_settings(const seg_stream_info *info) {

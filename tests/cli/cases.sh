@@ -6,7 +6,8 @@ case_help() {
     expect 0 segmenter --help
     golden help.txt out
     for command in "stream" "stream create" "stream ls" "stream info" "stream rm" "produce" \
-        "consume" "group" "group ls" "group describe" "group rm" "server" "demo"; do
+        "consume" "group" "group ls" "group describe" "group seek" "group rm" "dlq" "dlq ls" \
+        "dlq show" "dlq replay" "dlq drop" "server" "demo"; do
         # shellcheck disable=SC2086 # two words
         expect 0 segmenter $command --help
         golden "help-$(echo "$command" | tr ' ' -).txt" out
@@ -57,6 +58,33 @@ case_usage() {
     usage consume orders -g readers -f '%z'
     usage consume orders -g readers -f 'a\q'
     usage consume orders -g readers -f '%v' -J
+    usage consume orders -g readers -o -5
+    usage consume orders -g readers -o @yesterday
+    usage consume orders -g readers --workers 2
+    usage consume orders -g readers --exec true --workers 1025
+    usage consume orders -g readers --exec true --exec-stream cat
+    usage consume orders -g readers --exec true -J
+    usage consume orders -g readers --exec-stream cat -f '%v'
+    usage consume orders -g readers --ordering time
+    usage consume orders -g readers --max-attempts -1
+    usage consume orders -g readers --member a --instance b
+    usage group seek readers -s orders
+    for place in tomorrow -5q +5m 1- @ @2026-02-29 @1970-01-01T00:00:00+01:00 @12345678901234; do
+        usage group seek readers -s orders --to "$place"
+    done
+    usage group seek readers -s orders --to end --partition 4096
+    usage group seek readers -s orders --to end --partition 1 --partition 1
+    usage dlq
+    usage dlq ls orders
+    usage dlq show orders -g readers
+    usage dlq show orders -g readers 0:1 -f '%v' --json
+    usage dlq show orders -g readers 12
+    usage dlq replay orders -g readers
+    usage dlq replay orders -g readers 0:1 --all
+    usage dlq replay orders -g readers 0:x
+    usage dlq replay orders -g readers --all --rate 0
+    usage dlq drop orders -g readers --yes
+    usage dlq drop orders -g readers --all
     usage produce orders -K : -J
     usage produce orders -K '\x1'
     usage produce orders -H novalue

@@ -1,0 +1,264 @@
+/* dlq.c - segmenter dlq ls and show: what a group could not handle. */
+#include <inttypes.h>
+#include <string.h>
+
+#include "dlq.h"
+#include "format.h"
+#include "json.h"
+#include "table.h"
+#include "text.h"
+
+enum {
+    ROWS_MAX = 1000, /* of the table, which is held in memory, where nobody says how many */
+    KEY_SHOWN = 32,
+    ERROR_SHOWN = 120
+};
+
+/* `what` for people: "-" where there is nothing, an end of "..." where it is too long. */
+static void shorten(char *out, size_t cap, seg_bytes what) {
+    cli_text_clean(out, cap - 3, what);
+    if (what.len == 0) {
+        memcpy(out, "-", 2);
+    } else if (what.len > strlen(out)) {
+        memcpy(out + strlen(out), "...", 4);
+    }
+}
+
+/* ---- ls -------------------------------------------------------------------------------------- */
+
+static const cli_opt ls_table[] = {
+    CLI_DLQ_GROUP,
+    CLI_DLQ_FILTERS,
+    CLI_DLQ_JSON,
+};
+
+typedef struct listing {
+    const cli_run *run;
+    cli_table table;
+    bool json;
+} listing;
+
+static bool add_letter(const seg_letter *letter, void *arg) {
+    listing *l = arg;
+    if (l->json) {
+        json_t *object = cli_letter_json(letter, l->run);
+        cli_json_key(object, letter->message);
+        cli_json_print(stdout, object);
+        return true;
+    }
+    char id[CLI_LETTER_ID_MAX], origin[CLI_LETTER_ID_MAX], failed[32];
+    char key[KEY_SHOWN + 4], error[ERROR_SHOWN + 4];
+    cli_letter_id(id, &letter->at);
+    cli_letter_id(origin, &letter->origin);
+    cli_text_time(failed, letter->last_failed);
+    shorten(key, sizeof key, seg_message_key(letter->message));
+    shorten(error, sizeof error, (seg_bytes){letter->error, strlen(letter->error)});
+    cli_table_add(&l->table, "%s", id);
+    cli_table_add(&l->table, "%s", origin);
+    cli_table_add(&l->table, "%" PRIu32, letter->attempts);
+    cli_table_add(&l->table, "%s", letter->reason);
+    cli_table_add(&l->table, "%s", key);
+    cli_table_add(&l->table, "%s", failed);
+    cli_table_add(&l->table, "%s", error);
+    return true;
+}
+
+static int list(seg_dlq *q, cli_selection *s, listing *l) {
+    const cli_dlq_opts *o = l->run->opts;
+    bool cut = !o->json && o->count < 0;
+    if (cut) {
+        s->limit = ROWS_MAX;
+    }
+    uint64_t seen = 0, taken = 0;
+    int code = q ? cli_dlq_walk(q, s, add_letter, l, &seen, &taken) : CLI_OK;
+    if (!l->json) {
+        cli_table_print(&l->table, stdout);
+    }
+    if (cut && taken == ROWS_MAX) {
+        cli_note("these are the first %d; -n shows as many as you like, --json all", ROWS_MAX);
+    }
+    return code;
+}
+
+static int run_ls(const cli_run *run) {
+    static const char *const headings[] = {"ID",  "ORIGIN", "ATTEMPTS", "REASON",
+                                           "KEY", "FAILED", "ERROR"};
+    const cli_dlq_opts *o = run->opts;
+    cli_selection selection;
+    if (!cli_selection_init(&selection, run)) {
+        return CLI_USAGE;
+    }
+    seg_client *client;
+    int code = cli_open(&client, run->globals, false);
+    if (code == CLI_OK) {
+        seg_dlq *q;
+        code = cli_dlq_open(&q, client, run);
+        if (code == CLI_OK) {
+            listing l = {.run = run, .json = o->json};
+            cli_table_init(&l.table, "llrllll", headings);
+            code = list(q, &selection, &l);
+            cli_table_fini(&l.table);
+            seg_dlq_close(q);
+        }
+        seg_client_close(client);
+    }
+    cli_selection_fini(&selection);
+    return code;
+}
+
+/* ---- show ------------------------------------------------------------------------------------ */
+
+static const cli_opt show_table[] = {
+    CLI_DLQ_GROUP,
+    {.name = "format",
+     .letter = 'f',
+     .type = CLI_TEXT,
+     .arg = "FORMAT",
+     .at = offsetof(cli_dlq_opts, format),
+     .text = "write only the message, as consume -f does; place and attempt are those that it had"},
+    CLI_DLQ_JSON,
+};
+
+typedef struct showing {
+    const cli_run *run;
+    cli_template format;
+    uint64_t shown;
+    bool json, templated;
+} showing;
+
+static void show_text(const char *name, const char *text) {
+    printf("%-13s %s\n", name, text);
+}
+
+static void show_headers(const seg_message *m) {
+    seg_bytes name, value;
+    for (size_t i = 0; seg_message_header(m, i, &name, &value); i++) {
+        char left[256], right[1024];
+        shorten(left, sizeof left, name);
+        shorten(right, sizeof right, value);
+        printf("%-13s %s: %s\n", "header", left, right);
+    }
+}
+
+static void show_block(const seg_letter *letter) {
+    char text[1024];
+    cli_letter_id(text, &letter->at);
+    show_text("letter", text);
+    cli_letter_id(text, &letter->origin);
+    show_text("origin", text);
+    printf("%-13s %" PRIu32 "\n", "attempts", letter->attempts);
+    show_text("reason", letter->reason);
+    shorten(text, sizeof text, (seg_bytes){letter->error, strlen(letter->error)});
+    show_text("error", text);
+    cli_text_time(text, letter->first_failed);
+    show_text("first failed", text);
+    cli_text_time(text, letter->last_failed);
+    show_text("last failed", text);
+    if (letter->replaying) {
+        printf("%-13s to %s, interrupted\n", "replaying", letter->replaying);
+    }
+    cli_text_time(text, seg_message_timestamp(letter->message));
+    show_text("timestamp", text);
+    shorten(text, sizeof text, seg_message_key(letter->message));
+    show_text("key", text);
+    show_headers(letter->message);
+    seg_bytes value = seg_message_value(letter->message);
+    printf("%-13s %zu byte%s\n", "value", value.len, value.len == 1 ? "" : "s");
+    if (value.len) {
+        fwrite(value.data, 1, value.len, stdout);
+        fputc('\n', stdout);
+    }
+}
+
+static bool show_letter(const seg_letter *letter, void *arg) {
+    showing *s = arg;
+    if (s->json) {
+        json_t *object = cli_letter_json(letter, s->run);
+        cli_json_content(object, letter->message);
+        cli_json_print(stdout, object);
+    } else if (s->templated) {
+        seg_delivery d = {.id = letter->origin.id,
+                          .partition = letter->origin.partition,
+                          .attempt = letter->attempts};
+        cli_template_write(&s->format, stdout, letter->message, &d);
+    } else {
+        if (s->shown > 0) {
+            fputc('\n', stdout);
+        }
+        show_block(letter);
+    }
+    s->shown++;
+    return true;
+}
+
+static int show(seg_client *client, const cli_run *run, cli_selection *selection, showing *s) {
+    seg_dlq *q;
+    int code = cli_dlq_open(&q, client, run);
+    if (code != CLI_OK || !q) {
+        return code == CLI_OK ? cli_dlq_nothing(run) : code;
+    }
+    uint64_t seen, taken;
+    code = cli_dlq_walk(q, selection, show_letter, s, &seen, &taken);
+    seg_dlq_close(q);
+    if (code == CLI_OK && cli_selection_misses(selection)) {
+        code = CLI_NOT_FOUND;
+    }
+    return code;
+}
+
+static int run_show(const cli_run *run) {
+    const cli_dlq_opts *o = run->opts;
+    char fault[128];
+    showing s = {.run = run, .json = o->json, .templated = o->format != NULL};
+    cli_selection selection;
+    if (o->json && o->format) {
+        return cli_usage("-f and --json exclude each other");
+    }
+    if (!cli_template_parse(&s.format, o->format ? o->format : "", fault)) {
+        return cli_usage("-f: %s", fault);
+    }
+    int code = CLI_USAGE;
+    if (cli_selection_init(&selection, run)) {
+        seg_client *client;
+        code = cli_open(&client, run->globals, false);
+        if (code == CLI_OK) {
+            code = show(client, run, &selection, &s);
+            seg_client_close(client);
+        }
+        cli_selection_fini(&selection);
+    }
+    cli_template_fini(&s.format);
+    return code;
+}
+
+/* ---- The commands ---------------------------------------------------------------------------- */
+
+const cli_command cli_dlq_ls = {
+    .name = "dlq ls",
+    .args = "STREAM",
+    .min_args = 1,
+    .max_args = 1,
+    .brief = "List the messages that a group could not handle",
+    .about = "List a group's dead letters: the messages that were rejected, or failed too often, "
+             "with the place that they came from, why they are here (REASON) and what was said "
+             "last (ERROR). ID is what show, replay and drop take.",
+    .opts = ls_table,
+    .n_opts = CLI_COUNT(ls_table),
+    .opts_size = sizeof(cli_dlq_opts),
+    .run = run_ls,
+};
+
+const cli_command cli_dlq_show = {
+    .name = "dlq show",
+    .args = "STREAM ID...",
+    .min_args = 2,
+    .max_args = SIZE_MAX,
+    .brief = "Show dead letters in full",
+    .about = "Show all of a dead letter: where it came from and why it is here, its key, headers "
+             "and value. With --json the message is as consume -J writes it, so that produce -J "
+             "can send it.",
+    .opts = show_table,
+    .n_opts = CLI_COUNT(show_table),
+    .opts_size = sizeof(cli_dlq_opts),
+    .run = run_show,
+};

@@ -1,0 +1,218 @@
+/* group_seek.c - segmenter group seek: move a group to another place in its stream. */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli.h"
+#include "json.h"
+#include "place.h"
+#include "table.h"
+
+enum { PARTITIONS_MAX = 4096 };
+
+typedef struct seek_opts {
+    const char *stream;
+    const char *to;
+    cli_list partitions;
+    bool execute;
+    bool while_active;
+    bool json;
+} seek_opts;
+
+static const cli_opt seek_table[] = {
+    {.name = "stream",
+     .letter = 's',
+     .type = CLI_NAME,
+     .arg = "STREAM",
+     .at = offsetof(seek_opts, stream),
+     .required = true,
+     .text = "the group's stream"},
+    {.name = "to",
+     .type = CLI_TEXT,
+     .arg = "PLACE",
+     .at = offsetof(seek_opts, to),
+     .required = true,
+     .text = "start, end, an OFFSET, a @TIME, -DURATION ago, or N messages on or back: +N, -N"},
+    {.name = "partition",
+     .type = CLI_LIST,
+     .arg = "P",
+     .at = offsetof(seek_opts, partitions),
+     .text = "only this partition; may be repeated (default: all)"},
+    {.name = "execute",
+     .type = CLI_FLAG,
+     .at = offsetof(seek_opts, execute),
+     .text = "really do it; without this it only shows what it would do"},
+    {.name = "while-active",
+     .type = CLI_FLAG,
+     .at = offsetof(seek_opts, while_active),
+     .text = "also while the group has live members: they lose what they hold, and go on from the "
+             "new place"},
+    {.name = "json",
+     .type = CLI_FLAG,
+     .at = offsetof(seek_opts, json),
+     .text = "print one JSON object a line"},
+};
+
+/* ---- What is asked for ----------------------------------------------------------------------- */
+
+static bool read_place(seg_seek_options *opts, const char *text) {
+    if (strcmp(text, "start") == 0 || strcmp(text, "end") == 0) {
+        opts->to = text[0] == 's' ? SEG_SEEK_START : SEG_SEEK_END;
+        return true;
+    }
+    cli_place place;
+    if (!cli_place_parse(&place, text, cli_wall_ms())) {
+        cli_usage("--to takes start, end, OFFSET, @TIME (unix seconds, 13 digits of ms, or "
+                  "2026-11-22T10:00:00Z), -DURATION with a unit (-5m), +N or -N, not '%s'",
+                  text);
+        return false;
+    }
+    opts->to = place.kind == CLI_AT_OFFSET ? SEG_SEEK_OFFSET
+               : place.kind == CLI_AT_TIME ? SEG_SEEK_TIME
+                                           : SEG_SEEK_BY;
+    opts->value = place.value;
+    return true;
+}
+
+/* The caller frees `*out`. */
+static bool read_partitions(uint32_t **out, const cli_list *list) {
+    uint32_t *partitions = cli_alloc(list->n, sizeof *partitions);
+    for (size_t i = 0; i < list->n; i++) {
+        int64_t n;
+        if (!cli_number_parse(list->items[i], &n) || n >= PARTITIONS_MAX) {
+            cli_usage("--partition takes a number from 0 to %d, not '%s'", PARTITIONS_MAX - 1,
+                      list->items[i]);
+            free(partitions);
+            return false;
+        }
+        partitions[i] = (uint32_t)n;
+        for (size_t k = 0; k < i; k++) {
+            if (partitions[k] == partitions[i]) {
+                cli_usage("--partition %" PRIu32 " is given twice", partitions[i]);
+                free(partitions);
+                return false;
+            }
+        }
+    }
+    *out = partitions;
+    return true;
+}
+
+/* ---- What comes of it ------------------------------------------------------------------------ */
+
+static void print_json(const seg_seek_step *step, const char *stream, const char *group,
+                       bool executed) {
+    bool known = step->before != UINT64_MAX;
+    json_t *object = cli_json_object();
+    cli_json_text(object, "group", group);
+    cli_json_text(object, "stream", stream);
+    cli_json_number(object, "partition", step->partition);
+    cli_json_number(object, "era", step->era);
+    cli_json_add(object, "before", known ? json_integer((json_int_t)step->before) : json_null());
+    cli_json_number(object, "after", step->after);
+    cli_json_add(object, "delta",
+                 known ? json_integer((json_int_t)(step->after - step->before)) : json_null());
+    cli_json_add(object, "executed", json_boolean(executed));
+    cli_json_print(stdout, object);
+}
+
+static void print_row(cli_table *table, const seg_seek_step *step) {
+    cli_table_add(table, "%" PRIu32, step->partition);
+    if (step->before == UINT64_MAX) {
+        cli_table_add(table, "-");
+        cli_table_add(table, "%" PRIu64, step->after);
+        cli_table_add(table, "-");
+    } else {
+        int64_t delta = (int64_t)(step->after - step->before);
+        cli_table_add(table, "%" PRIu64, step->before);
+        cli_table_add(table, "%" PRIu64, step->after);
+        cli_table_add(table, delta ? "%+" PRId64 : "%" PRId64, delta);
+    }
+}
+
+static void print_plan(const seg_seek_plan *plan, const seek_opts *o, const char *group) {
+    static const char *const headings[] = {"PARTITION", "BEFORE", "AFTER", "DELTA"};
+    cli_table table;
+    cli_table_init(&table, "rrrr", headings);
+    for (size_t i = 0; i < seg_seek_plan_count(plan); i++) {
+        const seg_seek_step *step = seg_seek_plan_at(plan, i);
+        if (o->json) {
+            print_json(step, o->stream, group, o->execute);
+        } else {
+            print_row(&table, step);
+        }
+    }
+    if (!o->json) {
+        cli_table_print(&table, stdout);
+    }
+    cli_table_fini(&table);
+    if (!o->execute) {
+        cli_note("nothing was done; add --execute to do it");
+    }
+}
+
+static int seek(const cli_run *run, const seg_seek_options *opts) {
+    const seek_opts *o = run->opts;
+    seg_client *client;
+    int code = cli_open(&client, run->globals, false);
+    if (code != CLI_OK) {
+        return code;
+    }
+    seg_error err;
+    seg_seek_plan *plan;
+    seg_status status = seg_group_seek(&plan, client, o->stream, run->args[0], opts, &err);
+    if (status == SEG_OK) {
+        print_plan(plan, o, run->args[0]);
+        seg_seek_plan_free(plan);
+    } else {
+        code = cli_error(&err);
+        if (status == SEG_EEXIST) {
+            cli_note("stop its members first, or add --while-active");
+        }
+    }
+    seg_client_close(client);
+    return code;
+}
+
+static int run_seek(const cli_run *run) {
+    const seek_opts *o = run->opts;
+    seg_seek_options opts;
+    SEG_INIT(&opts);
+    opts.execute = o->execute;
+    opts.while_active = o->while_active;
+    uint32_t *partitions;
+    if (!read_place(&opts, o->to) || !read_partitions(&partitions, &o->partitions)) {
+        return CLI_USAGE;
+    }
+    opts.partitions = o->partitions.n ? partitions : NULL;
+    opts.n_partitions = o->partitions.n;
+    int code = seek(run, &opts);
+    free(partitions);
+    return code;
+}
+
+const cli_command cli_group_seek = {
+    .name = "group seek",
+    .args = "GROUP",
+    .min_args = 1,
+    .max_args = 1,
+    .brief = "Move a group to another place in the stream",
+    .about = "Move a group to another place in its stream, and show for each partition the offset "
+             "that it reads next BEFORE and AFTER that. Without --execute it only shows it. What "
+             "the group had acknowledged past the new place comes again. A group that does not "
+             "exist is created there.\n\n"
+             "PLACE is cut to what a partition holds:\n"
+             "  start, end            its oldest message; behind its newest\n"
+             "  1000                  this offset\n"
+             "  +100, -100            so many messages on or back\n"
+             "  -5m                   the first message not older than that (ms, s, m or h)\n"
+             "  @1732269600           the first message not older than this time: unix seconds,\n"
+             "  @1732269600000        milliseconds (13 digits),\n"
+             "  @2026-11-22T10:00:00Z or a date, with or without time and zone (UTC)\n\n"
+             "While the group has live members that is a conflict (exit 4), unless --while-active "
+             "is given.",
+    .opts = seek_table,
+    .n_opts = CLI_COUNT(seek_table),
+    .opts_size = sizeof(seek_opts),
+    .run = run_seek,
+};
