@@ -563,7 +563,8 @@ SEG_API seg_status seg_settle(seg_consumer *c, const seg_delivery *d, size_t n, 
  * after the last call. What the application must keep: the same input gives the same outputs
  * (key, value, headers; timestamps are set from the input's where 0) in the same order of calls.
  * Another output in the place of a stored one is found and refused: the delivery then fails as
- * with SEG_RETRY, and event "forward-differs" is logged. A forwarded message is tried until it
+ * with SEG_RETRY, and event "forward-differs" is logged. Plain
+ * messages of this producer behind it wait with it. A forwarded message is tried until it
  * is stored: it knows no delivery timeout. seg_group_seek makes all outputs after it new ones.
  * Errors: EFENCED (the partition has moved), EINVAL (not in flight), EFULL (no room in the
  * producer's queue within its delivery timeout), and seg_send_async's. Any thread; waits for

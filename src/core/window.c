@@ -368,6 +368,15 @@ bool sg_window_waits(const sg_window *w, uint64_t offset) {
     return sg_window_state(w, offset) == SG_SLOT_WAITING;
 }
 
+int64_t sg_window_deadline_at(const sg_window *w, uint64_t offset) {
+    const sg_slot *s = slot_in_flight(w, offset);
+    return s != NULL && s->queue != UNQUEUED ? s->deadline : INT64_MAX;
+}
+
+bool sg_window_in_flight_at(const sg_window *w, uint64_t offset) {
+    return slot_in_flight(w, offset) != NULL;
+}
+
 bool sg_window_in_hand(const sg_window *w, uint64_t offset, uint32_t attempt) {
     const sg_slot *s = slot_in_flight(w, offset);
     return s != NULL && s->tries.failures + 1 == attempt;

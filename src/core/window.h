@@ -73,6 +73,9 @@ bool sg_window_release(sg_window *w, uint64_t offset);
 /* Give it another deadline; needs no memory. False where it is not in flight. */
 bool sg_window_extend(sg_window *w, uint64_t offset, int64_t deadline);
 bool sg_window_waits(const sg_window *w, uint64_t offset);
+/* Its deadline, where it is in flight; INT64_MAX where it has none. */
+int64_t sg_window_deadline_at(const sg_window *w, uint64_t offset);
+bool sg_window_in_flight_at(const sg_window *w, uint64_t offset);
 /* Is it in flight, as this attempt? */
 bool sg_window_in_hand(const sg_window *w, uint64_t offset, uint32_t attempt);
 

@@ -119,10 +119,10 @@ seg_status seg_consumer_commit(seg_consumer *c, int64_t wait, seg_error *err) {
     if (!all && c->fault.status != SEG_OK)
         s = sg_fail(err, c->fault.status, "%s", c->fault.text);
     else if (c->acks_lost)
-        s = sg_fail(
-            err, SEG_EFENCED,
-            "a partition was lost before all acknowledgements were stored: those messages are "
-            "delivered again by its next owner");
+        s = sg_fail(err, SEG_EFENCED,
+                    "a partition was lost before all acknowledgements were stored, or what was "
+                    "forwarded for one "
+                    "could not be: those messages are delivered again");
     else if (!all)
         s = sg_fail(err, SEG_ETIMEDOUT, "not all acknowledgements are stored yet");
     c->acks_lost = c->acks_lost && c->fault.status != SEG_OK; /* told once, but a fault stays */
@@ -510,8 +510,9 @@ void seg_consumer_close(seg_consumer *c) {
         say_goodbye(c);
     sg_mutex_unlock(&c->lock);
     sg_loop_call(client->loop, detach, c);
+    sg_consumer_tell_rest(
+        c); /* before the letters: what is queued of them goes with its partition */
     sg_letters_close(c);
-    sg_consumer_tell_rest(c);
     sg_loop_call(client->loop, disown, c);
     sg_client_unref(client);
 }

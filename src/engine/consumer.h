@@ -24,6 +24,7 @@
 /* What the application was told of a partition, and what it has still to be told. */
 typedef struct sg_notice {
     uint64_t epoch; /* of the ownership that it was told of; 0: none */
+    uint64_t heard; /* of which the callback has returned */
     bool revoked;   /* and that this is going */
     bool lost;      /* it ended by being lost */
     bool pending;   /* in the consumer's notices */
@@ -50,19 +51,21 @@ struct seg_consumer {
     atomic_bool stopping;
     atomic_uint references; /* one until it is closed and nothing is pending, one of each output */
 
-    sg_mutex lock;        /* guards all from here */
-    sg_cond changed;      /* poll, commit, open or close may have something to do */
-    sg_cond work;         /* a worker may */
-    uint32_t idle;        /* workers that wait for it */
-    bool running, strict; /* in seg_consumer_run, or once there */
-    sg_event event;       /* of seg_consumer_fd */
-    sg_rng rng;           /* jitter of retries */
-    bool *paused;         /* by partition */
-    int64_t taken_at;     /* when the application took something, or tried to, last */
-    int64_t next_look;    /* when to look at that again */
-    bool resting;         /* it took nothing for too long: out of the group until it does */
-    bool back;            /* and it does */
-    bool suspicious;      /* a holding may be */
+    sg_mutex lock;             /* guards all from here */
+    sg_cond changed;           /* poll, commit, open or close may have something to do */
+    sg_cond work;              /* a worker may */
+    uint32_t idle;             /* workers that wait for it */
+    bool running, strict;      /* in seg_consumer_run, or once there */
+    struct sg_worker *workers; /* while running */
+    uint32_t n_workers;
+    sg_event event;    /* of seg_consumer_fd */
+    sg_rng rng;        /* jitter of retries */
+    bool *paused;      /* by partition */
+    int64_t taken_at;  /* when the application took something, or tried to, last */
+    int64_t next_look; /* when to look at that again */
+    bool resting;      /* it took nothing for too long: out of the group until it does */
+    bool back;         /* and it does */
+    bool suspicious;   /* a holding may be */
     int64_t
         isolate_until; /* how long to wait for what is in flight before a suspect; 0: not waiting */
     sg_letters letters;
@@ -72,6 +75,7 @@ struct seg_consumer {
     sg_holding **holdings; /* by partition; NULL where it is not ours */
     sg_holding **owned;    /* the same, dense */
     size_t n_owned, turn;  /* turn: where the next poll begins */
+    uint32_t stayed;       /* times that it stayed there */
     sg_list todo;
     sg_notice *notices; /* by partition */
     uint32_t *told;     /* partitions with a pending notice */
@@ -139,6 +143,8 @@ void sg_consumer_changed(seg_consumer *c);
 void sg_consumer_signal(seg_consumer *c);
 /* Take up to `max` messages. False: no memory. (poll.c) */
 bool sg_consumer_take(seg_consumer *c, seg_batch *b, size_t max, int64_t now);
+/* It begins: its lanes, for handlers that still have messages of it. (run.c) */
+void sg_consumer_carry(seg_consumer *c, sg_holding *h);
 /* Would a poll have a message? (poll.c) */
 bool sg_consumer_deliverable(seg_consumer *c, int64_t now);
 /* Run the application's callbacks; gives the lock up meanwhile. (poll.c) */
@@ -149,8 +155,10 @@ void sg_consumer_came(seg_consumer *c, int64_t now);
  * loop. */
 seg_status sg_consumer_settle(seg_consumer *c, const seg_delivery *d, seg_verdict verdict,
                               const seg_settlement *how);
-/* Outputs of that message are not waited for any more. (settle.c) */
+/* The message is settled: of its outputs nothing has to be known any more. Or: its delivery is
+ * over, and it comes again. (settle.c) */
 void sg_consumer_close_outputs(sg_holding *h, uint64_t offset);
+void sg_consumer_leave_outputs(sg_holding *h, uint64_t offset);
 /* A message is settled for good, as acknowledged. (settle.c) */
 sg_window_ack_result sg_consumer_settled(seg_consumer *c, sg_holding *h, uint64_t offset);
 /* An attempt has failed: again after `delay` (0: by backoff, negative: at once), or to the dead

@@ -310,9 +310,13 @@ static void wind_up(seg_consumer *c, int64_t now) {
     bool settled = true, fault = c->fault.status != SEG_OK;
     for (size_t i = 0; i < c->n_owned; i++) {
         sg_holding *h = c->owned[i];
-        if (h->state == SG_ACTIVE)
-            revoked(c, h, sg_clock_after(now, c->resting ? 0 : c->client->command_timeout / 2));
-        if (!is_final(h)) {
+        bool fresh = h->state == SG_ACTIVE;
+        int64_t until = c->closing ? c->close_deadline - c->client->command_timeout / 2 : now;
+        if (fresh)
+            revoked(c, h, until);
+        else if (h->state == SG_DRAINING && until < h->drain_deadline)
+            h->drain_deadline = until; /* it had time of its own before */
+        if (!is_final(h) && (fresh || !sg_node_linked(&h->todo))) {
             sg_consumer_todo(c, h);
             sg_loop_wake(&c->actor);
         }
@@ -366,7 +370,8 @@ void sg_consumer_came(seg_consumer *c, int64_t now) {
 
 /* It has left, and the application is back: a new member. */
 static void come_back(seg_consumer *c, int64_t now) {
-    if (!c->resting || !c->back || !c->left || c->syncing || c->closing)
+    if (!c->resting || !c->back || c->syncing || c->closing ||
+        sg_member_over(c->member) != SG_END_LEFT)
         return;
     sg_member_rejoin(c->member, now);
     c->resting = c->back = c->left = false;
@@ -380,6 +385,10 @@ int64_t sg_coordinate(seg_consumer *c, int64_t now) {
     if (c->fault.status == SEG_OK) {
         come_back(c, now);
         due = earlier(watch(c, now), sg_consumer_expire(c, now));
+        if (c->isolate_until != 0 && now >= c->isolate_until)
+            sg_consumer_changed(c); /* poll gives up what it waits for */
+        else if (c->isolate_until != 0)
+            due = earlier(due, c->isolate_until);
         for (sg_node *n = c->todo.head.next, *next; n != &c->todo.head; n = next) {
             next = n->next;
             due = earlier(due, serve(c, SG_OF(n, sg_holding, todo), now));

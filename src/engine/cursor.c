@@ -138,6 +138,7 @@ static void begin_holding(seg_consumer *c, sg_holding *h, const sg_cursor_answer
         h->not_before = sg_clock_ms() + RETRY_MS;
         return;
     }
+    sg_consumer_carry(c, h);
     h->suspicious = h->suspicious && c->isolate_at > 0;
     c->suspicious = c->suspicious || h->suspicious;
     if (missed > 0)
@@ -206,8 +207,10 @@ static void compare(seg_consumer *c, sg_holding *h, const sg_cursor_answer *a) {
                 (unsigned long long)h->stored_offset, (unsigned long long)h->epoch);
     else {
         h->verified = true;
-        if (a->clean || a->high < h->announced)
-            h->touched++; /* announced, but to another server, it seems */
+        if (a->clean || a->high < h->announced) { /* announced, but to another server, it seems */
+            h->announced = a->clean ? a->committed : a->high;
+            h->touched++;
+        }
         return;
     }
     sg_consumer_fail(c, &err);

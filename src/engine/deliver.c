@@ -78,6 +78,7 @@ static void next_record(sg_holding *h) {
     h->buffered -= b->blob.len;
     h->at_record = 0;
     h->at_block++;
+    h->swept = 0; /* it may be settled already */
 }
 
 /* May another block be begun? Settled ones in the middle are looked for only when it matters. */
@@ -98,27 +99,8 @@ static pass park(sg_holding *h, uint64_t lane, uint64_t offset, int64_t due) {
     return PASS_ON;
 }
 
-/* The message at the head: out, on to the next one, or no further for now. */
-static pass look_at(sg_holding *h, const sg_block *b, uint64_t offset, int64_t now) {
-    sg_window_fate fate = sg_window_fate_of(h->window, offset);
-    if (fate == SG_SKIP) {
-        next_record(h);
-        return PASS_ON;
-    }
-    if (fate == SG_HOLD) {
-        h->held = true;
-        return PASS_STOP;
-    }
-    if (offset < h->failed_before && sg_window_failures(h->window, offset).count > 0) {
-        if (park(h, sg_holding_lane(h, b, offset), offset, 1) == PASS_STOP)
-            return PASS_STOP;
-        sg_holding_call(h, now);
-        return PASS_ON;
-    }
-    if (offset >= h->announced) {
-        h->gated = true;
-        return PASS_STOP;
-    }
+/* Out, unless it has to wait for others of its lane. */
+static pass out_or_park(sg_holding *h, const sg_block *b, uint64_t offset) {
     if (sg_lanes_idle(h->lanes))
         return PASS_OUT;
     uint64_t lane = sg_holding_lane(h, b, offset);
@@ -127,7 +109,54 @@ static pass look_at(sg_holding *h, const sg_block *b, uint64_t offset, int64_t n
     return h->ordering == SEG_BY_PARTITION ? PASS_STOP : park(h, lane, offset, 0);
 }
 
-bool sg_holding_next(sg_holding *h, size_t share, int64_t now, sg_next *out) {
+/* At the head is one that has failed under an earlier owner. All of those that are fetched are
+ * marked at once, and the head waits until that is stored: so after a crash the partition comes
+ * in its order, and costs one commit more. */
+static void mark_failed(sg_holding *h, uint64_t offset) {
+    while (sg_window_failed(h->window, offset, 1, &offset) && offset < h->fetch_at) {
+        if (sg_window_fate_of(h->window, offset) == SG_DELIVER) {
+            if (!sg_window_mark(h->window, offset, false))
+                break;
+            h->marked_to = offset + 1;
+        }
+        offset++;
+    }
+    h->marking = true;
+    h->marked_version = sg_holding_version(h);
+}
+
+/* One of those, at the head, and not gone another way. */
+static bool is_marked(const sg_holding *h, uint64_t offset) {
+    return offset < h->marked_to && sg_window_waits(h->window, offset) &&
+           !sg_lanes_has(h->lanes, offset) && sg_map_get(&h->letters, offset) == NULL;
+}
+
+/* The message at the head: out, on to the next one, or no further for now. */
+static pass look_at(sg_holding *h, const sg_block *b, uint64_t offset) {
+    sg_window_fate fate = sg_window_fate_of(h->window, offset);
+    if (fate == SG_SKIP) {
+        if (is_marked(h, offset))
+            return h->marking ? PASS_STOP : out_or_park(h, b, offset);
+        next_record(h);
+        return PASS_ON;
+    }
+    if (fate == SG_HOLD) {
+        h->held = true;
+        return PASS_STOP;
+    }
+    if (offset < h->failed_before && sg_window_failures(h->window, offset).count > 0) {
+        if (!h->marking)
+            mark_failed(h, offset);
+        return PASS_STOP;
+    }
+    if (offset >= h->announced) {
+        h->gated = true;
+        return PASS_STOP;
+    }
+    return out_or_park(h, b, offset);
+}
+
+bool sg_holding_next(sg_holding *h, size_t share, sg_next *out) {
     h->held = false;
     if (sg_lanes_next(h->lanes, &out->offset)) {
         out->block = sg_holding_block(h, out->offset);
@@ -141,7 +170,7 @@ bool sg_holding_next(sg_holding *h, size_t share, int64_t now, sg_next *out) {
         }
         sg_block *b = h->blocks[h->at_block];
         uint64_t offset = b->first + h->at_record;
-        pass p = look_at(h, b, offset, now);
+        pass p = look_at(h, b, offset);
         if (p == PASS_STOP)
             return false;
         if (p == PASS_OUT) {
@@ -172,27 +201,69 @@ bool sg_holding_take(sg_holding *h, const sg_next *next, int64_t deadline, seg_m
 
 /* ---- alone -------------------------------------------------------------------------------- */
 
+/* Where the last of those ends that have so many failures. What has failed less, but stands
+ * before it, is delivered alone as well, in order: it may be of the same key. */
+static void find_suspects(sg_holding *h, uint32_t isolate_at) {
+    uint64_t offset = h->alone_from;
+    while (sg_window_failed(h->window, offset, isolate_at, &offset))
+        h->alone_to = ++offset;
+    h->suspects_known = true;
+}
+
+/* What is settled, in flight or waiting is passed as ever, so that more can be fetched. */
+static void pass_settled(sg_holding *h) {
+    while (h->at_block < h->n_blocks && sg_window_fate_of(h->window, sg_holding_at(h)) == SG_SKIP)
+        next_record(h);
+}
+
+/* An earlier one of its key waits for its retry: behind it, then, in the lane. */
+static bool join_lane(sg_holding *h, const sg_block *b, uint64_t offset) {
+    uint64_t lane = sg_holding_lane(h, b, offset);
+    if (!sg_lanes_blocked(h->lanes, lane) || !sg_lanes_wait(h->lanes, lane, offset, 1))
+        return false;
+    sg_holding_call(h, 1);
+    return true;
+}
+
 /* The next suspect that was not delivered yet; false where there is none (over), or it is not
  * fetched. */
 static bool next_suspect(sg_holding *h, uint32_t isolate_at, bool *over, sg_next *out) {
     uint64_t offset;
     *over = false;
-    while (sg_window_failed(h->window, h->alone_from, isolate_at, &offset)) {
+    if (!h->suspects_known)
+        find_suspects(h, isolate_at);
+    pass_settled(h);
+    while (sg_window_failed(h->window, h->alone_from, 1, &offset) && offset < h->alone_to) {
         h->alone_from = offset;
-        out->offset = offset;
-        out->block = sg_holding_block(h, offset);
-        out->waited = true;
-        if (out->block == NULL && offset >= h->fetch_at)
-            return false;
+        *out = (sg_next){offset, sg_holding_block(h, offset), true};
         if (sg_window_fate_of(h->window, offset) == SG_HOLD)
             break; /* a larger window's: it takes its turn with the others, when there is room */
+        h->starved = out->block == NULL && offset >= h->fetch_at;
+        if (h->starved)
+            return false;
         if (out->block != NULL && !sg_lanes_has(h->lanes, offset) &&
-            sg_map_get(&h->letters, offset) == NULL)
+            sg_map_get(&h->letters, offset) == NULL && !join_lane(h, out->block, offset))
             return true;
         h->alone_from = offset + 1; /* it has had its turn */
     }
     *over = true;
     return false;
+}
+
+void sg_holding_trust(sg_holding *h) {
+    h->suspicious = h->starved = false;
+    if (h->alone == 0)
+        return;
+    /* It is marked already, and may be announced so: one mark too many is no harm. Its lane
+     * brings it. */
+    uint64_t offset = h->alone - 1;
+    h->alone = 0;
+    sg_window_unmark(h->window, offset);
+    if (!sg_lanes_has(h->lanes, offset) &&
+        !sg_lanes_wait(h->lanes, lane_of(h, offset), offset, 1)) {
+        h->suspicious = true; /* no memory: it is looked for again */
+        h->alone_from = offset;
+    }
 }
 
 bool sg_holding_has_suspect(sg_holding *h, uint32_t isolate_at) {

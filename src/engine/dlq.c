@@ -289,11 +289,20 @@ static void step(sg_task *t) {
 
 /* ---- reading on --------------------------------------------------------------------------- */
 
-void sg_dlq_forget(seg_dlq *q) {
+static void forget(seg_dlq *q) {
     if (q->chunk != NULL)
         clear(q->chunk);
     sg_free(q->chunk);
     q->chunk = NULL;
+}
+
+void sg_dlq_reread(seg_dlq *q) {
+    const chunk *c = q->chunk;
+    if (c != NULL && c->at_block < c->n_blocks) {
+        uint64_t offset = c->blocks[c->at_block]->first + c->at_record;
+        q->at = offset > c->from ? offset : c->from;
+    }
+    forget(q);
 }
 
 /* A part of the stream is missing: was it deleted? */
@@ -331,7 +340,7 @@ static seg_status read_chunk(seg_dlq *q, seg_error *err) {
     seg_error why;
     seg_status s = sg_task_run(&j->task, q->client->command_timeout, &why);
     if (s == SEG_OK) {
-        sg_dlq_forget(q);
+        forget(q);
         q->chunk = j->chunk;
         j->chunk = NULL;
         q->at = q->chunk->reached;
@@ -398,7 +407,7 @@ static void begin_partition(seg_dlq *q, uint32_t partition) {
     q->partition = partition;
     q->at = 0;
     q->end = UINT64_MAX;
-    sg_dlq_forget(q);
+    forget(q);
 }
 
 static seg_status next(seg_dlq *q, const seg_letter **out, seg_error *err) {
@@ -496,7 +505,7 @@ static seg_dlq *dlq_new(void) {
 }
 
 static void dlq_free(seg_dlq *q) {
-    sg_dlq_forget(q);
+    forget(q);
     sg_free(q->epochs);
     sg_cond_fini(&q->changed);
     sg_mutex_fini(&q->lock);

@@ -1,20 +1,20 @@
 /* dlq.h - the dead letters of one group of one stream, to look at (dlq.c) and to move (dlq_move.c).
  *
- *   "s.g.dlq"   . . L L . L g L L            L letters of ours, g those of others or no letters at all,
- *                                            . acknowledged by the group "dlq"
+ *   "s.g.dlq"   . . L L . L g L L     L a letter of ours; g another's, or no letter at all;
+ *                                     . acknowledged by the group "dlq"
  *
- * A replay of some of them, the target's partitions being in other slots:
+ * A replay of some of them; the target's partitions are in other slots:
  *
- *   cursor of "dlq"              target               where they are
- *   note "to t: 3, 5" stored                          here          <- from now on everybody finishes this first
- *                                3, 5 stored, once    here and there, known as the same
- *   3, 5 acknowledged                                 there
- *   note empty                                        there
+ *   cursor of "dlq"          target              where they are
+ *   note "to t: 3, 5"                            here; from now on everybody finishes this first
+ *                            3, 5 stored, once   here and there, known as the same
+ *   3, 5 acknowledged                            there
+ *   note empty                                   there
  *
- * The note is emptied only after all of its letters are acknowledged in the window, and a commit stores
- * what the window and the note are at one moment. So a commit in between may have acknowledgements with
- * the note, which is harmless: who finishes it finds these letters gone. None can have an empty note
- * without the acknowledgements, which would forget what was sent. */
+ * The note is emptied only after all of its letters are acknowledged in the window, and a commit
+ * stores what the window and the note are at one moment. So a commit in between may have
+ * acknowledgements with the note, which is harmless: who finishes it finds these letters gone. None
+ * can have an empty note without the acknowledgements, which would forget what was sent. */
 #ifndef SG_ENGINE_DLQ_H
 #define SG_ENGINE_DLQ_H
 #include <stdatomic.h>
@@ -84,8 +84,8 @@ bool sg_dlq_owns(const seg_dlq *q, const sg_letter_facts *f);
 /* One thread at a time: EBUSY. */
 seg_status sg_dlq_enter(seg_dlq *q, seg_error *err);
 void sg_dlq_leave(seg_dlq *q);
-/* What was read is of no use any more; what was borrowed dies. */
-void sg_dlq_forget(seg_dlq *q);
+/* Letters were moved: what was read, and not looked at, is read again. What was borrowed dies. */
+void sg_dlq_reread(seg_dlq *q);
 /* Leave the group. (dlq_move.c) */
 void sg_dlq_stop_moving(seg_dlq *q);
 #endif

@@ -39,6 +39,7 @@ typedef struct move {
     size_t n, done;
     seg_stream_info *ends;
     int64_t patience; /* ms without any progress */
+    bool anew;        /* the next call needs another epoch */
     size_t n_items;
     item items[SG_INTENT_MAX]; /* of one chunk, in one partition */
 } move;
@@ -82,7 +83,8 @@ static bool is_one_of_us(const seg_group_info *g) {
     return seg_group_info_members(g) == 1 && strcmp(seg_group_info_member(g, 0), MEMBER) == 0;
 }
 
-/* Nobody may be at it. One of us who died has a lease that still runs for a while: that is waited for. */
+/* Nobody may be at it. One of us who died has a lease that still runs for a while: that is waited
+ * for. */
 static seg_status wait_alone(seg_dlq *q, seg_error *err) {
     int64_t deadline = sg_clock_after(sg_clock_ms(), SESSION_MS + 1000);
     for (;;) {
@@ -191,7 +193,8 @@ static whereabouts look(const sg_holding *h, uint64_t offset, uint32_t *attempt)
     return sg_holding_block(h, offset) != NULL ? IN_HAND : GONE;
 }
 
-/* Lock held. The partition, under the epoch in which its note was looked at; NULL where that is over. */
+/* Lock held. The partition, under the epoch in which its note was looked at; NULL where that is
+ * over. */
 static sg_holding *holding(const move *m, uint32_t partition) {
     sg_holding *h = sg_consumer_holding(m->q->consumer, partition, m->q->epochs[partition]);
     return h != NULL && h->window != NULL && h->state == SG_ACTIVE ? h : NULL;
@@ -278,7 +281,7 @@ static seg_status choose(move *m, uint32_t partition, const uint64_t *offsets, s
             !sg_dlq_owns(m->q, &t->facts))
             continue;
         t->delivery = (seg_delivery){{h->era, offsets[i]}, h->epoch, partition, attempt};
-        sg_consumer_identify(c, h, offsets[i], "f.", &t->id);
+        sg_consumer_identify(c, h, offsets[i], "r.", &t->id);
         sg_block_ref(b);
         m->n_items++;
     }
@@ -426,13 +429,15 @@ static bool wait_outcomes(move *m) {
 }
 
 /* The first letter that was not stored, as a fault of the whole. */
-static seg_status judge(const move *m, const char *to, seg_error *err) {
+static seg_status judge(move *m, const char *to, seg_error *err) {
     for (size_t i = 0; i < m->n_items; i++) {
         const item *t = &m->items[i];
         if (t->status == SEG_OK || t->status == SEG_EINVAL)
             continue;
-        if (t->status == SEG_EFENCED)
-            return consumer_fault(t->status, err);
+        if (t->status == SEG_EFENCED) {
+            m->anew = true; /* the target has seen a later epoch than ours */
+            return interrupted(m->q, SEG_EFENCED, err);
+        }
         return sg_fail(err, t->status, "dead letter %u:%llu, on its way to stream \"%.100s\": %s",
                        t->delivery.partition, (unsigned long long)t->delivery.id.offset, to,
                        t->err.text);
@@ -440,9 +445,9 @@ static seg_status judge(const move *m, const char *to, seg_error *err) {
     return SEG_OK;
 }
 
-/* Send all items. Each has a status in the end; EINVAL: no stream takes such a message, so it is not
- * moved, which is no reason not to finish the others. The producer is closed, and NULL, where it has to be given
- * up. */
+/* Send all items. Each has a status in the end; EINVAL: no stream takes such a message, so it is
+ * not moved, which is no reason not to finish the others. The producer is closed, and NULL, where
+ * it has to be given up. */
 static seg_status send_all(move *m, seg_producer **p, const char *to, seg_error *err) {
     seg_status s = SEG_OK;
     for (size_t i = 0; i < m->n_items; i++) {
@@ -541,7 +546,8 @@ static seg_status finish_one(move *m, uint32_t partition, const sg_intent *inten
     seg_error why;
     seg_status s = open_producer(m, intent->target, &p, &why);
     if (s == SEG_ENOENT) {
-        /* Whatever was stored there is gone with it, so all that is not acknowledged is here alone. */
+        /* Whatever was stored there is gone with it, so all that is not acknowledged is
+         * here alone. */
         s = clear_note(m, partition, err);
         return s == SEG_OK ? store(m, partition, err) : s;
     }
@@ -676,8 +682,9 @@ static seg_status move_letters(seg_dlq *q, const seg_position *at, size_t n, con
         m->to = to;
         m->patience = sg_clock_after(q->client->command_timeout, q->client->command_timeout);
         s = run(m, err);
-        if (s != SEG_OK && q->consumer != NULL && fault_of(q->consumer) != SEG_OK)
+        if (q->consumer != NULL && (m->anew || fault_of(q->consumer) != SEG_OK))
             sg_dlq_stop_moving(q); /* the next call begins anew */
+        sg_dlq_reread(q);
         seg_producer_close(m->producer);
         seg_stream_info_free(m->ends);
         *done = m->done;

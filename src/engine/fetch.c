@@ -212,8 +212,8 @@ static size_t share_of(const seg_consumer *c) {
 
 /* Has it room for more? Half of its share, so that reads are not many and small. */
 static bool eligible(const seg_consumer *c, const sg_holding *h, size_t share) {
-    return h->state == SG_ACTIVE && h->verified && !h->repairing && h->buffered <= share / 2 &&
-           !c->paused[h->partition];
+    return h->state == SG_ACTIVE && h->verified && !h->repairing &&
+           (h->starved || h->buffered <= share / 2) && !c->paused[h->partition];
 }
 
 static void on_unblocked(void *arg, const sg_result *r) {

@@ -15,8 +15,13 @@ void sg_consumer_signal(seg_consumer *c) {
     int64_t now = sg_clock_ms();
     if (!sg_event_is_open(&c->event))
         return;
+    bool deliverable = sg_consumer_deliverable(c, now);
+    if (!deliverable && c->buffered > 0 && !c->dry) {
+        c->dry = true; /* as a poll would have found: others must be read for it */
+        sg_loop_wake(&c->actor);
+    }
     bool something = c->n_told > 0 || atomic_load(&c->stopping) || c->closing ||
-                     c->fault.status != SEG_OK || c->resting || sg_consumer_deliverable(c, now);
+                     c->fault.status != SEG_OK || (c->resting && !c->back) || deliverable;
     sg_event_set(&c->event, something);
 }
 

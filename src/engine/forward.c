@@ -11,8 +11,8 @@
 /* One call of seg_forward, until its outcome. */
 typedef struct output {
     seg_consumer *consumer;
-    uint32_t partition, attempt;
-    uint64_t epoch, offset;
+    uint32_t partition;
+    uint64_t epoch, offset, serial;
 } output;
 
 /* Group, partition, and how often the group was moved there: a replay after a seek is meant to
@@ -37,29 +37,45 @@ static sg_outputs *outputs_of(sg_holding *h, const seg_delivery *d) {
             sg_free(o);
             return NULL;
         }
-        o->attempt = d->attempt;
-    } else if (o->attempt !=
-               d->attempt) { /* an earlier attempt's: its outputs are not waited for */
-        *o = (sg_outputs){.attempt = d->attempt};
     }
+    o->attempt = d->attempt;
     return o;
 }
 
-/* Lock held. The account of an output that has come back; NULL where nobody waits for it. */
+/* Lock held. The account of an output that has come back; NULL where the message is settled, or
+ * gone. */
 static sg_outputs *account(const output *u, sg_holding **h) {
     *h = sg_consumer_holding(u->consumer, u->partition, u->epoch);
-    sg_outputs *o = *h != NULL ? sg_map_get(&(*h)->outputs, u->offset) : NULL;
-    return o != NULL && o->attempt == u->attempt ? o : NULL;
+    return *h != NULL ? sg_map_get(&(*h)->outputs, u->offset) : NULL;
 }
 
 /* Lock held. All outputs of an acknowledged message have an outcome. */
 static void conclude(seg_consumer *c, sg_holding *h, const output *u, const sg_outputs *o) {
     if (o->fault.status != SEG_OK) {
-        sg_consumer_failed(c, h, u->offset, u->attempt, 0, SG_REASON_ATTEMPTS);
+        sg_consumer_failed(c, h, u->offset, o->attempt, 0, SG_REASON_ATTEMPTS);
+        c->acks_lost = true;
         return;
     }
     c->stats.acked++;
     sg_consumer_settled(c, h, u->offset);
+}
+
+/* Lock held. One of the account's outputs has an outcome. */
+static void count(seg_consumer *c, sg_holding *h, const output *u, sg_outputs *o, seg_status status,
+                  const seg_error *err) {
+    bool failed = status != SEG_OK;
+    if (u->serial == o->serial) {
+        o->pending--;
+        if (failed && o->fault.status == SEG_OK)
+            o->fault = *err;
+    } else {
+        o->left--;
+        o->failed = o->failed || failed;
+    }
+    if (o->acked && o->pending + o->left == 0)
+        conclude(c, h, u, o);
+    else if (o->attempt == 0 && o->left == 0 && !o->failed)
+        sg_consumer_close_outputs(h, u->offset);
 }
 
 /* On the loop thread of the producer's client, whose lock is held: it comes before the
@@ -76,10 +92,7 @@ static void on_output(void *arg, seg_status status, const seg_error *err) {
         sg_log_write(&c->client->log, SEG_LOG_ERROR, "forward-differs",
                      "partition %u, offset %" PRIu64 ": %s", u.partition, u.offset, err->text);
     if (o != NULL) {
-        if (status != SEG_OK && o->fault.status == SEG_OK)
-            o->fault = *err;
-        if (--o->pending == 0 && o->acked)
-            conclude(c, h, &u, o);
+        count(c, h, &u, o, status, err);
         sg_consumer_changed(c);
         sg_consumer_signal(c);
     }
@@ -119,7 +132,7 @@ static seg_status begin(seg_consumer *c, const seg_delivery *d, output *u, sg_fo
         int64_t from = b->records[d->id.offset - b->first].timestamp;
         r->timestamp = from > 0 ? from : 1; /* 0 would be now, which is another one each time */
     }
-    *u = (output){c, d->partition, d->attempt, d->epoch, d->id.offset};
+    *u = (output){c, d->partition, d->epoch, d->id.offset, o->serial};
     atomic_fetch_add(&c->references, 1);
     return SEG_OK;
 }
@@ -129,9 +142,16 @@ static void undo(const output *u) {
     sg_holding *h;
     sg_mutex_lock(&u->consumer->lock);
     sg_outputs *o = account(u, &h);
-    if (o != NULL) {
+    if (o != NULL && o->serial == u->serial) {
         o->issued--;
         o->pending--;
+    } else if (o != NULL) {
+        o->left--;
+    }
+    if (o != NULL && o->acked && o->pending + o->left == 0) { /* settled too early, but settled */
+        conclude(u->consumer, h, u, o);
+        sg_consumer_changed(u->consumer);
+        sg_loop_wake(&u->consumer->actor);
     }
     sg_mutex_unlock(&u->consumer->lock);
     sg_consumer_unref(u->consumer);

@@ -35,10 +35,12 @@ static void drop_blocks(sg_holding *h, size_t from) {
 }
 
 void sg_holding_drop_fresh(sg_holding *h) {
-    bool begun = h->at_record > 0;
-    if (h->at_block < h->n_blocks)
-        h->fetch_at = h->blocks[h->at_block]->first + (begun ? h->blocks[h->at_block]->count : 0);
-    drop_blocks(h, begun ? h->at_block + 1 : h->at_block);
+    size_t keep = h->at_record > 0 ? h->at_block + 1 : h->at_block;
+    while (keep < h->n_blocks && h->blocks[keep]->first < h->alone_from)
+        keep++; /* a suspect of it may be in hand */
+    if (keep < h->n_blocks)
+        h->fetch_at = h->blocks[keep]->first;
+    drop_blocks(h, keep);
     h->buffered = 0;
 }
 
@@ -160,6 +162,7 @@ uint64_t sg_holding_put(sg_holding *h, sg_block *b) {
     h->bytes += b->blob.len;
     h->buffered += b->blob.len;
     h->fetch_at = b->first + b->count;
+    h->starved = false;
     return missing;
 }
 
@@ -261,6 +264,7 @@ void sg_holding_announced(sg_holding *h) {
         sg_lanes_ready(h->lanes, h->called[h->called_at++].offset);
     if (h->called_at == h->n_called)
         h->called_at = h->n_called = 0;
+    h->marking = h->marking && h->marked_version > h->sending_version;
     if (h->alone != 0 && h->alone_version <= h->sending_version)
         h->alone_ready = true;
 }

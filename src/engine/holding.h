@@ -32,12 +32,17 @@ typedef struct sg_called {
     uint64_t offset, version;
 } sg_called;
 
-/* What was forwarded for one delivery (forward.c). */
+/* What was forwarded for a message, by its delivery in hand and by those before (settle.c,
+ * forward.c). */
 typedef struct sg_outputs {
-    uint32_t attempt, issued, pending; /* of that attempt: calls so far, not yet stored */
-    bool acked;                        /* it is acknowledged once none is pending */
-    bool let_go;                       /* and its lane is free already */
-    seg_error fault;                   /* the first output that failed; status SEG_OK: none */
+    uint32_t attempt; /* of the delivery in hand; 0: it has not forwarded yet */
+    uint64_t serial;  /* grows with each delivery: an attempt that was released does not count */
+    uint32_t issued, pending; /* by it: calls so far, not yet stored */
+    uint32_t left;            /* by those before: not yet stored */
+    bool failed;              /* by those before: not stored for good */
+    bool acked;               /* it is acknowledged once none is pending */
+    bool let_go;              /* and its lane is free already */
+    seg_error fault;          /* its first output that failed; status SEG_OK: none */
 } sg_outputs;
 
 typedef struct sg_holding {
@@ -72,11 +77,16 @@ typedef struct sg_holding {
     uint32_t ahead;         /* how far to announce past what is passed */
     bool gated;             /* a delivery waited for it */
     uint64_t failed_before; /* offsets below it may have failed under an earlier owner */
-    sg_called *called;      /* in order of version; from called_at on */
+    uint64_t marked_to;     /* those of them below it are marked, */
+    uint64_t marked_version;
+    bool marking;      /* but that is not stored yet */
+    sg_called *called; /* in order of version; from called_at on */
     size_t called_at, n_called, called_room;
 
-    bool suspicious; /* what may have killed its consumer is delivered alone, from alone_from on */
-    uint64_t alone_from;
+    bool suspicious;               /* what may have killed its consumer is delivered alone, */
+    uint64_t alone_from, alone_to; /* from here on to there */
+    bool suspects_known;           /* alone_to is */
+    bool starved;                  /* the next one is not fetched, whatever else is */
     uint64_t alone; /* the message that is being announced so, or was: offset + 1; 0: none */
     uint64_t alone_version;
     bool alone_ready;
@@ -148,7 +158,7 @@ typedef struct sg_next {
 
 /* The next message to deliver, if there is one; passes what has to wait. `share`: bytes that it
  * may have parked. */
-bool sg_holding_next(sg_holding *h, size_t share, int64_t now, sg_next *out);
+bool sg_holding_next(sg_holding *h, size_t share, sg_next *out);
 /* Hand it out. Fills `m`. False: no memory. */
 bool sg_holding_take(sg_holding *h, const sg_next *next, int64_t deadline, seg_message *m);
 
@@ -162,6 +172,8 @@ typedef enum sg_alone {
 } sg_alone;
 sg_alone sg_holding_next_alone(sg_holding *h, uint32_t isolate_at, uint32_t max_attempts,
                                sg_next *out);
+/* Not suspicious any more: all is delivered as ever. */
+void sg_holding_trust(sg_holding *h);
 /* Would that get any further now? */
 bool sg_holding_has_suspect(sg_holding *h, uint32_t isolate_at);
 

@@ -12,6 +12,8 @@
 
 #define RETRY_MS    100
 #define MESSAGE_MAX ((size_t)64 * 1024 * 1024)
+/* Of its own headers: names and numbers, the names of stream and group, an error. */
+#define LETTER_BYTES 2048
 
 const char *const sg_letter_names[SG_LETTER_COUNT] = {
 #define X(name, text) text,
@@ -89,6 +91,7 @@ void sg_consumer_bury(seg_consumer *c, sg_holding *h, uint64_t offset, const cha
     l->first = f.first != 0 ? f.first : wall;
     l->last = f.last != 0 ? f.last : wall;
     l->error = sg_map_remove(&h->reasons, offset);
+    l->number = ++c->letters.born;
     sg_consumer_close_outputs(h, offset);
     sg_list_push(&c->letters.queue, &l->node);
     c->letters.count++;
@@ -119,7 +122,10 @@ static seg_status open_producer(seg_consumer *c, seg_producer **out, seg_error *
         (status = sg_stream_find(c->client, &s, false, err)) != SEG_OK ||
         (status = sg_group_find(c->client, &s, &g, (sg_start_at){SEG_EARLIEST, 0}, err)) != SEG_OK)
         return status;
-    return seg_producer_open(out, c->client, name, &po, err);
+    status = seg_producer_open(out, c->client, name, &po, err);
+    if (status == SEG_OK) /* the largest message, and what makes it a letter */
+        sg_producer_widen(*out, LETTER_BYTES, SG_LETTER_COUNT);
+    return status;
 }
 
 static void tell_fault(seg_consumer *c, const char *what, const seg_error *err) {
@@ -179,15 +185,14 @@ static void reopen(seg_consumer *c, seg_status why) {
 /* Lock held. */
 static void try_again(seg_consumer *c, sg_letter *letter, const seg_error *err) {
     sg_letters *l = &c->letters;
-    if (c->detached) {
-        l->count--;
-        sg_letter_free(letter);
-        return;
-    }
     if (err->status != SEG_EFULL)
         tell_fault(c, "stored", err);
     reopen(c, err->status);
-    sg_list_push_front(&l->queue, &letter->node);
+    sg_node *at = l->queue.head.next;
+    while (at != &l->queue.head && (SG_OF(at, sg_letter, node)->number < letter->number ||
+                                    err->status == SEG_EINVAL)) /* not in the others' way */
+        at = at->next;
+    sg_list_insert_before(at, &letter->node);
     l->not_before = sg_clock_ms() + sg_backoff_next(&l->backoff, &c->rng);
 }
 
@@ -287,8 +292,12 @@ int64_t sg_letters_run(seg_consumer *c, int64_t now) {
             due = l->not_before;
             break;
         }
+        if (l->state == SG_LETTERS_NONE && c->closing && l->told)
+            break; /* it cannot be had now, and nobody waits for it any longer */
         if (l->state == SG_LETTERS_NONE)
             start_opening(c, now);
+        if (l->state == SG_LETTERS_NONE)
+            due = l->not_before; /* no thread to be had */
         if (l->state != SG_LETTERS_OPEN)
             break; /* its thread wakes us */
         sg_letter *letter = SG_OF(sg_list_pop(&l->queue), sg_letter, node);
@@ -315,7 +324,4 @@ void sg_letters_close(seg_consumer *c) {
     seg_producer_close(l->producer); /* outcomes of what is under way come in here */
     seg_producer_close(l->stale);
     l->producer = l->stale = NULL;
-    for (sg_node *n; (n = sg_list_pop(&l->queue)) != NULL;)
-        sg_letter_free(SG_OF(n, sg_letter, node));
-    l->count = 0;
 }

@@ -52,6 +52,7 @@ typedef struct sg_letter {
     uint64_t era, offset;
     sg_forward_id id;
     int64_t first, last;
+    uint64_t number; /* they keep the order of their birth */
     const char *why;
     char *error; /* the application's reason; may be NULL */
     sg_block *block;
@@ -66,6 +67,7 @@ typedef enum sg_letters_state {
 typedef struct sg_letters { /* guarded by the consumer's lock */
     sg_list queue;
     size_t count; /* in the queue or under way */
+    uint64_t born;
     sg_letters_state state;
     bool threaded; /* `thread` is to be joined */
     pthread_t thread;

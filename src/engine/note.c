@@ -6,8 +6,8 @@
 #include "core/error.h"
 #include "engine/consumer.h"
 
-/* Lock held. The holding under just this epoch. A later one of ours has a note of its own, which came
- * from the server: it must not be taken for, nor overwritten by, that of the earlier one. */
+/* Lock held. The holding under just this epoch. A later one of ours has a note of its own, which
+ * came from the server: it must not be taken for, nor overwritten by, that of the earlier one. */
 static seg_status find(seg_consumer *c, uint32_t partition, uint64_t epoch, sg_holding **out,
                        seg_error *err) {
     if (c->fault.status != SEG_OK)

@@ -8,6 +8,7 @@
 
 #define MAX_MAX      1000000
 #define HELD_TELL_MS 10000 /* at most so often */
+#define STAY         64    /* messages taken singly from one partition, before the others */
 
 struct seg_batch {
     size_t count, room;
@@ -110,7 +111,11 @@ static size_t parked_share(const seg_consumer *c) {
 }
 
 static bool may_take(const seg_consumer *c, const sg_holding *h) {
-    return h->state == SG_ACTIVE && h->verified && !c->paused[h->partition];
+    /* Workers take while the callbacks run on another thread: the application hears of a
+     * partition first. */
+    bool heard =
+        !c->running || c->on_rebalance == NULL || c->notices[h->partition].heard == h->epoch;
+    return h->state == SG_ACTIVE && h->verified && heard && !c->paused[h->partition];
 }
 
 static bool hand_out(seg_consumer *c, sg_holding *h, seg_batch *b, const sg_next *next,
@@ -147,7 +152,7 @@ static bool take_from(seg_consumer *c, sg_holding *h, seg_batch *b, size_t max, 
     size_t before = h->buffered, share = parked_share(c);
     bool memory = true;
     sg_next next;
-    while (b->count < max && (memory = make_room(b)) && sg_holding_next(h, share, now, &next))
+    while (b->count < max && (memory = make_room(b)) && sg_holding_next(h, share, &next))
         if (!(memory = hand_out(c, h, b, &next, deadline)))
             break;
     sg_holding_trim(h); /* blocks of which nothing was wanted */
@@ -179,6 +184,7 @@ static sg_holding *suspicious(seg_consumer *c) {
         any = any || c->owned[i]->suspicious;
     }
     c->suspicious = any;
+    c->isolate_until = 0;
     return NULL;
 }
 
@@ -191,14 +197,16 @@ static bool nothing_beside(seg_consumer *c, int64_t now) {
         c->isolate_until = 0;
         return true;
     }
-    if (c->isolate_until == 0)
+    if (c->isolate_until == 0) {
         c->isolate_until = sg_clock_after(now, c->drain_timeout > 0 ? c->drain_timeout : 0);
+        sg_loop_wake(&c->actor); /* which looks at the clock for us */
+    }
     if (now < c->isolate_until)
         return false;
     for (size_t i = 0; i < c->n_owned; i++)
-        if (c->owned[i]->alone == 0)
-            c->owned[i]->suspicious = false;
+        sg_holding_trust(c->owned[i]);
     c->isolate_until = 0;
+    c->next_expiry = now < c->next_expiry ? now : c->next_expiry;
     return false;
 }
 
@@ -218,11 +226,10 @@ static bool take_alone(seg_consumer *c, seg_batch *b, int64_t deadline, int64_t 
     sg_holding *h;
     sg_next next;
     while ((h = suspicious(c)) != NULL) {
-        if (!nothing_beside(c, now)) {
-            if (c->isolate_until != 0)
-                return true;
-            continue; /* given up */
-        }
+        if (!(*memory = make_room(b)))
+            return true;
+        if (!nothing_beside(c, now)) /* not yet, or given up */
+            return c->isolate_until != 0 || suspicious(c) != NULL;
         switch (look_alone(c, h, &next)) {
         case SG_ALONE_NONE:
         case SG_ALONE_CONVICTED:
@@ -230,7 +237,11 @@ static bool take_alone(seg_consumer *c, seg_batch *b, int64_t deadline, int64_t 
         case SG_ALONE_WAIT:
             return true;
         case SG_ALONE_READY:
-            *memory = make_room(b) && hand_out(c, h, b, &next, deadline);
+            *memory = hand_out(c, h, b, &next, deadline);
+            if (!*memory) { /* it is announced, and can be tried again */
+                h->alone = next.offset + 1;
+                h->alone_from = next.offset;
+            }
             return true;
         }
     }
@@ -239,23 +250,37 @@ static bool take_alone(seg_consumer *c, seg_batch *b, int64_t deadline, int64_t 
 
 /* ---- all of it (lock held) ---------------------------------------------------------------- */
 
-/* Each look begins with another partition, so that a busy one cannot starve the others. */
+/* Each look begins with another partition, so that a busy one cannot starve the others. Who
+ * takes one at a time stays for some with the one that had the last, as the others may be many,
+ * and empty. */
+static void next_turn(seg_consumer *c, size_t start, size_t looked_at, size_t max) {
+    if (max == 1 && looked_at > 0 && ++c->stayed < STAY)
+        c->turn = start + looked_at - 1;
+    else
+        c->turn = max == 1 ? start + looked_at : start + 1;
+    if (c->turn != start + looked_at - 1)
+        c->stayed = 0;
+}
+
 bool sg_consumer_take(seg_consumer *c, seg_batch *b, size_t max, int64_t now) {
     int64_t deadline = c->strict ? INT64_MAX : sg_clock_after(now, c->ack_timeout);
     size_t before = c->buffered;
     bool memory = true;
     sg_consumer_expire(c, now); /* the loop thread may be late, and these come first */
     if (!take_alone(c, b, deadline, now, &memory)) {
-        size_t n = c->n_owned, start = n > 0 ? c->turn++ % n : 0;
-        for (size_t i = 0; i < n && b->count < max && memory; i++) {
+        size_t n = c->n_owned, start = n > 0 ? c->turn % n : 0, i = 0;
+        for (; i < n && b->count < max && memory; i++) {
             sg_holding *h = c->owned[(start + i) % n];
             if (may_take(c, h))
                 memory = take_from(c, h, b, max, deadline, now);
         }
+        next_turn(c, start, i, max);
     }
     c->dry = b->count == 0;
-    if (b->count > 0 && deadline < c->next_expiry)
+    if (b->count > 0 && deadline < c->next_expiry) {
         c->next_expiry = deadline;
+        sg_loop_wake(&c->actor);
+    }
     /* There is room for more now, also where nothing of what was there was wanted; or there is
      * none, and nothing to deliver either. */
     if (c->buffered != before || (c->dry && c->buffered > 0))
@@ -276,10 +301,13 @@ bool sg_consumer_deliverable(seg_consumer *c, int64_t now) {
     for (size_t i = 0; i < c->n_owned; i++) {
         h = c->owned[i];
         size_t before = h->buffered;
-        bool found = may_take(c, h) && sg_holding_next(h, parked_share(c), now, &next);
+        bool found = may_take(c, h) && sg_holding_next(h, parked_share(c), &next);
         sg_consumer_buffered(c, h, before);
-        if (h->window != NULL && sg_holding_dirty(h))
+        /* It stays in todo while a commit is under way: then the answer wakes the loop. */
+        if (h->window != NULL && sg_holding_dirty(h) && !sg_node_linked(&h->todo)) {
             sg_consumer_todo(c, h);
+            sg_loop_wake(&c->actor);
+        }
         if (found)
             return true;
     }
@@ -335,6 +363,10 @@ static void tell_rebalance(seg_consumer *c, seg_rebalance what) {
     sg_mutex_unlock(&c->lock);
     c->on_rebalance(what, c->telling, n, c->rebalance_arg);
     sg_mutex_lock(&c->lock);
+    for (size_t i = 0; what == SEG_ASSIGNED && i < n; i++)
+        c->notices[c->telling[i]].heard = c->notices[c->telling[i]].epoch;
+    if (c->idle > 0)
+        sg_cond_signal(&c->work);
 }
 
 static void tell_overtaken(seg_consumer *c, uint32_t p) {

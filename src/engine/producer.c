@@ -38,6 +38,11 @@ void sg_producer_fail_all(seg_producer *p, seg_status status, const char *text) 
     }
 }
 
+void sg_producer_widen(seg_producer *p, size_t bytes, size_t headers) {
+    p->more_bytes = bytes;
+    p->more_headers = headers;
+}
+
 /* ---- sending ------------------------------------------------------------------------------ */
 
 static seg_status check_record(const seg_producer *p, const seg_record *given, seg_record *r,
@@ -45,29 +50,29 @@ static seg_status check_record(const seg_producer *p, const seg_record *given, s
     seg_status s = sg_options_copy(r, sizeof *r, given, "record", err);
     if (s != SEG_OK)
         return s;
-    size_t total = r->key.len + r->value.len;
+    size_t total = r->key.len + r->value.len, most = p->max_message + p->more_bytes;
     if (r->key.len > KEY_MAX)
         return sg_fail(err, SEG_EINVAL, "the key has %zu bytes: at most %u", r->key.len, KEY_MAX);
-    if (r->value.len > p->max_message)
+    if (r->value.len > most)
         return sg_fail(err, SEG_EINVAL, "the message has %zu bytes: at most %zu (max_message)",
                        total, p->max_message);
     if ((r->key.data == NULL && r->key.len > 0) || (r->value.data == NULL && r->value.len > 0) ||
         (r->headers == NULL && r->n_headers > 0))
         return sg_fail(err, SEG_EINVAL, "a part of the message is NULL but has a length");
-    if (r->n_headers > HEADERS_MAX)
+    if (r->n_headers > HEADERS_MAX + p->more_headers)
         return sg_fail(err, SEG_EINVAL, "the message has %zu headers: at most %d", r->n_headers,
                        HEADERS_MAX);
     for (size_t i = 0; i < 2 * r->n_headers; i++) {
         if (r->headers[i].data == NULL && r->headers[i].len > 0)
             return sg_fail(err, SEG_EINVAL, "header %zu is NULL but has a length", i / 2);
-        if (r->headers[i].len > p->max_message)
+        if (r->headers[i].len > most)
             total = SIZE_MAX / 2;
         else
             total += r->headers[i].len;
-        if (total > p->max_message)
+        if (total > most)
             break;
     }
-    if (total > p->max_message)
+    if (total > most)
         return sg_fail(err, SEG_EINVAL, "the message has more than %zu bytes (max_message)",
                        p->max_message);
     if (r->timestamp < 0)

@@ -1,5 +1,5 @@
-/* producer.h - the two halves of a producer: producer.c is what the application calls, append.c what
- * the loop thread does; both work on batches, outbatch.c. One lane for each partition:
+/* producer.h - the two halves of a producer: producer.c is what the application calls, append.c
+ * what the loop thread does; both work on batches, outbatch.c. One lane for each partition:
  *
  *   seg_send*                                                             poll, flush, close
  *      │                                                                          ^
@@ -8,24 +8,25 @@
  *                                 ^                      │
  *                                 └─ refused for now, or connection lost
  *
- * A lane keeps its batches in order. Where the first of those under way does not make it, the server
- * refuses those behind it as a gap, and all go back to `ready` in order.
+ * A lane keeps its batches in order. Where the first of those under way does not make it, the
+ * server refuses those behind it as a gap, and all go back to `ready` in order.
  *
- * Sequences. Each batch takes the lane's next sequence numbers when it is first sent, and keeps them
- * over retries, so that the server stores it once. When a batch is given up after it was sent, its
- * numbers may or may not be used up: the lane begins a new generation at sequence 1, and the server
- * refuses every older one from then on. A copy of the old batch that some dead connection still holds
- * can then do no harm:
+ * Sequences. Each batch takes the lane's next sequence numbers when it is first sent, and keeps
+ * them over retries, so that the server stores it once. When a batch is given up after it was
+ * sent, its numbers may or may not be used up: the lane begins a new generation at sequence 1,
+ * and the server refuses every older one from then on. A copy of the old batch that some dead
+ * connection still holds can then do no harm:
  *
  *   producer  A(gen 1, seq 1) ──lost──x      B(gen 2, seq 1) ──> stored
  *   network          └──────── held by a paused server ────────────────> A refused
  *
- * For the same reason a batch of which an answer was lost is never sent under another generation: it
- * may be stored already, and would be stored twice. It is given up, as unknown.
+ * For the same reason a batch of which an answer was lost is never sent under another
+ * generation: it may be stored already, and would be stored twice. It is given up, as unknown.
  *
- * Forwarded messages (sg_producer_forward) have an identity, by which the server stores each once,
- * whoever sends it. A batch is all forwarded or all plain; both keep their order in the lane. The
- * forwarded ones have no deadline, so deadlines rise along the lists only among the plain ones.
+ * Forwarded messages (sg_producer_forward) have an identity, by which the server stores each
+ * once, whoever sends it. A batch is all forwarded or all plain; both keep their order in the
+ * lane. The forwarded ones have no deadline, so deadlines rise along the lists only among the
+ * plain ones.
  *
  * The server may answer a forwarded batch HELD: some of its messages are stored already, or not
  * wanted; none was stored now. Those leave the batch, and the rest takes numbers anew. So a
@@ -33,19 +34,20 @@
  *
  *   F(a b c d: 5 6 7 8) ──> HELD b   next_seq back to 5   F(a c d: 5 6 7) ──> stored, next_seq 8
  *
- * Where an answer of F was lost, a copy of the larger F may still come. What was held once is held
- * for ever, so b holds the copy back too; and once the smaller F is stored, 5 is used. Were the
- * larger one stored nevertheless, 8 would be used up as well, and the next batch be taken for a
- * copy of it and dropped, in silence. Nothing shall hang on that thread: the numbers go back only
- * where every copy was answered. Otherwise the rest goes under a new generation, where the copy can
- * do no harm:
+ * Where an answer of F was lost, a copy of the larger F may still come. What was held once is
+ * held for ever, so b holds the copy back too; and once the smaller F is stored, 5 is used. Were
+ * the larger one stored nevertheless, 8 would be used up as well, and the next batch be taken
+ * for a copy of it and dropped, in silence. Nothing shall hang on that thread: the numbers go
+ * back only where every copy was answered. Otherwise the rest goes under a new generation, where
+ * the copy can do no harm:
  *
  *   the copy comes first     held; or stored, and the rest finds itself stored, by identity
  *   the rest comes first     the copy is refused: an older generation
  *
  * By the same token a forwarded batch that lost an answer is not given up when a new generation
- * begins, but sent under it. And it may be cut to the room that is left, where others may not: its
- * parts take its numbers in the same order, so where the whole was stored they are copies of it. */
+ * begins, but sent under it. And it may be cut to the room that is left, where others may not:
+ * its parts take its numbers in the same order, so where the whole was stored they are copies of
+ * it. */
 #ifndef SG_ENGINE_PRODUCER_H
 #define SG_ENGINE_PRODUCER_H
 #include "base/event.h"
@@ -142,7 +144,8 @@ struct seg_producer {
     char id[33];
     int64_t linger, delivery_timeout;
     size_t max_batch, max_message, max_queued;
-    uint32_t max_count; /* messages of one batch */
+    size_t more_bytes, more_headers; /* than that, and HEADERS_MAX (sg_producer_widen) */
+    uint32_t max_count;              /* messages of one batch */
 
     sg_mutex lock;   /* guards all below */
     sg_cond changed; /* done has something, or nothing is left, or there is room in the queue */
@@ -170,6 +173,8 @@ struct seg_producer {
  * that a repetition finds it. Any thread; on the loop thread without `wait`. */
 seg_status sg_producer_forward(seg_producer *p, const seg_record *r, const sg_forward_id *id,
                                bool wait, sg_forwarded_fn *fn, void *arg, seg_error *err);
+/* Take messages of so many bytes and headers more than the options say. Before it is used. */
+void sg_producer_widen(seg_producer *p, size_t bytes, size_t headers);
 /* CRC-32C of a record's bytes in a batch (core/batch.h) but for its timestamp. */
 uint32_t sg_forward_crc(const seg_record *r);
 

@@ -13,11 +13,16 @@
 #define WORKERS_MAX  1024
 #define NO_MEMORY_MS 10
 
-typedef struct worker {
+typedef struct sg_worker {
     pthread_t thread;
     seg_consumer *consumer;
     const seg_run_options *opts;
     seg_batch *batch; /* of one message */
+
+    /* Of the handler under way; the consumer's lock. */
+    bool busy;
+    uint32_t partition;
+    uint64_t lane, epoch; /* epoch: of the holding whose lane it keeps closed */
 } worker;
 
 /* ---- one message -------------------------------------------------------------------------- */
@@ -41,7 +46,7 @@ static void settle(seg_consumer *c, const seg_delivery *d, seg_verdict verdict,
     char name[201];
     const seg_settlement none = {.size = sizeof none};
     if (verdict == SEG_DEFER) { /* from now on its ack timeout runs; it may be settled already */
-        sg_consumer_settle(c, d, SEG_EXTEND, &none);
+        sg_consumer_settle(c, d, SEG_DEFER, &none);
         return;
     }
     bool nowhere = verdict == SEG_REJECT && !sg_dlq_name(name, c->stream.name, c->group.name);
@@ -55,8 +60,11 @@ static void settle(seg_consumer *c, const seg_delivery *d, seg_verdict verdict,
         verdict = SEG_RETRY;
         how = &none;
     }
-    sg_consumer_settle(c, d, verdict,
-                       how); /* where the partition has moved, it is its next owner's */
+    /* Where the partition has moved, it is its next owner's. */
+    if (sg_consumer_settle(c, d, verdict, how) == SEG_ENOMEM) {
+        const seg_settlement soon = {.size = sizeof soon, .delay = NO_MEMORY_MS};
+        sg_consumer_settle(c, d, SEG_DEFER, &soon); /* then it comes again by its timeout */
+    }
 }
 
 /* ---- the workers -------------------------------------------------------------------------- */
@@ -84,14 +92,45 @@ static bool take_one(seg_consumer *c, seg_batch *b) {
     return false;
 }
 
+/* A handler outlives its partition, where that was lost, or left for a rest. If the partition
+ * comes back before the handler has, its lane begins closed: nobody else gets a message of that
+ * key meanwhile. */
+void sg_consumer_carry(seg_consumer *c, sg_holding *h) {
+    for (uint32_t i = 0; i < c->n_workers; i++) {
+        worker *w = &c->workers[i];
+        if (w->busy && w->partition == h->partition && sg_lanes_out(h->lanes, w->lane))
+            w->epoch = h->epoch;
+    }
+}
+
+/* Lock held. */
+static void begin_handler(worker *w, const seg_delivery *d) {
+    const sg_holding *h = sg_consumer_holding(w->consumer, d->partition, d->epoch);
+    w->busy = true;
+    w->partition = d->partition;
+    w->epoch = d->epoch;
+    w->lane = sg_holding_lane(h, sg_holding_block(h, d->id.offset), d->id.offset);
+}
+
+/* Lock held, after its verdict. */
+static void end_handler(worker *w, const seg_delivery *d) {
+    w->busy = false;
+    if (w->epoch == d->epoch)
+        return;
+    sg_holding *h = sg_consumer_holding(w->consumer, w->partition, w->epoch);
+    if (h != NULL && h->lanes != NULL)
+        sg_lanes_in(h->lanes, w->lane);
+}
+
 static void *worker_main(void *arg) {
     worker *w = arg;
     seg_consumer *c = w->consumer;
     sg_mutex_lock(&c->lock);
     while (take_one(c, w->batch)) {
-        sg_mutex_unlock(&c->lock);
         const seg_message *m = seg_batch_at(w->batch, 0);
         seg_delivery d = seg_message_delivery(m);
+        begin_handler(w, &d);
+        sg_mutex_unlock(&c->lock);
         seg_settlement how;
         SEG_INIT(&how);
         int64_t begin = sg_clock_us();
@@ -100,6 +139,7 @@ static void *worker_main(void *arg) {
         sg_mutex_lock(&c->lock);
         c->ack_clock++;
         settle(c, &d, verdict, &how);
+        end_handler(w, &d);
         measure(c, us);
         sg_batch_clear(w->batch);
         sg_loop_wake(&c->actor);
@@ -188,6 +228,10 @@ seg_status seg_consumer_run(seg_consumer *c, const seg_run_options *opts, seg_er
         return sg_fail_nomem(err);
     sg_mutex_lock(&c->lock);
     s = begin(c, err);
+    if (s == SEG_OK) {
+        c->workers = workers;
+        c->n_workers = wanted;
+    }
     sg_mutex_unlock(&c->lock);
     if (s != SEG_OK) {
         sg_free(workers);
@@ -201,6 +245,10 @@ seg_status seg_consumer_run(seg_consumer *c, const seg_run_options *opts, seg_er
     sg_cond_broadcast(&c->work);
     sg_mutex_unlock(&c->lock);
     join(workers, n);
+    sg_mutex_lock(&c->lock);
+    c->workers = NULL;
+    c->n_workers = 0;
+    sg_mutex_unlock(&c->lock);
     sg_free(workers);
     seg_consumer_commit(c, c->client->command_timeout, NULL);
     sg_mutex_lock(&c->lock);

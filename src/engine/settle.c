@@ -41,6 +41,19 @@ void sg_consumer_close_outputs(sg_holding *h, uint64_t offset) {
     sg_free(o);
 }
 
+void sg_consumer_leave_outputs(sg_holding *h, uint64_t offset) {
+    sg_outputs *o = h->outputs.count > 0 ? sg_map_get(&h->outputs, offset) : NULL;
+    if (o == NULL)
+        return;
+    if (o->acked)
+        h->awaited--;
+    *o = (sg_outputs){.serial = o->serial + 1,
+                      .left = o->left + o->pending,
+                      .failed = o->failed || o->fault.status != SEG_OK};
+    if (o->left == 0 && !o->failed)
+        sg_consumer_close_outputs(h, offset);
+}
+
 sg_window_ack_result sg_consumer_settled(seg_consumer *c, sg_holding *h, uint64_t offset) {
     sg_window_ack_result r = sg_holding_ack(h, offset);
     if (r != SG_ACK_NEW)
@@ -59,7 +72,7 @@ sg_window_ack_result sg_consumer_settled(seg_consumer *c, sg_holding *h, uint64_
 static int64_t backoff(seg_consumer *c, uint32_t attempt) {
     int64_t delay = c->retry_delay;
     for (uint32_t i = 1; i < attempt && delay < c->retry_delay_max; i++)
-        delay *= 2;
+        delay = delay > c->retry_delay_max / 2 ? c->retry_delay_max : 2 * delay;
     if (delay > c->retry_delay_max)
         delay = c->retry_delay_max;
     return delay - (int64_t)sg_rng_below(&c->rng, (uint64_t)delay / 2 + 1);
@@ -80,7 +93,7 @@ void sg_consumer_failed(seg_consumer *c, sg_holding *h, uint64_t offset, uint32_
         due = sg_clock_after(now, 100);
         sg_window_extend(h->window, offset, due);
     }
-    sg_consumer_close_outputs(h, offset);
+    sg_consumer_leave_outputs(h, offset);
     if (due < c->next_expiry)
         c->next_expiry = due;
     sg_consumer_todo(c, h);
@@ -89,19 +102,26 @@ void sg_consumer_failed(seg_consumer *c, sg_holding *h, uint64_t offset, uint32_
 /* ---- verdicts (lock held) ----------------------------------------------------------------- */
 
 /* An acknowledgement whose outputs are not all stored waits for them; if one has failed, it has
- * too. */
-static bool waits_for_outputs(seg_consumer *c, sg_holding *h, const seg_delivery *d) {
+ * too. A late one, of a delivery that is not in hand any more, is final only if all that it sent
+ * is stored. */
+typedef enum wait { WAIT_NOT, WAIT_YES, WAIT_REFUSE } wait;
+
+static wait await_outputs(seg_consumer *c, sg_holding *h, const seg_delivery *d) {
     sg_outputs *o = sg_map_get(&h->outputs, d->id.offset);
-    if (o == NULL || o->attempt != d->attempt ||
-        !sg_window_in_hand(h->window, d->id.offset, d->attempt))
-        return false;
-    if (o->fault.status != SEG_OK) {
-        keep_reason(h, d->id.offset, o->fault.text);
+    if (o == NULL)
+        return WAIT_NOT;
+    if (!sg_window_in_hand(h->window, d->id.offset, d->attempt))
+        return WAIT_REFUSE;
+    bool failed = o->fault.status != SEG_OK || (o->attempt == 0 && o->failed);
+    if (failed) {
+        if (o->fault.status != SEG_OK)
+            keep_reason(h, d->id.offset, o->fault.text);
         sg_consumer_failed(c, h, d->id.offset, d->attempt, 0, SG_REASON_ATTEMPTS);
-        return true;
+        c->acks_lost = true;
+        return WAIT_YES;
     }
-    if (o->pending == 0)
-        return false;
+    if (o->pending + o->left == 0)
+        return WAIT_NOT;
     if (!o->acked) {
         /* The outputs are queued in order, and are tried until they are stored: those of the
          * next message of this key can only come behind them. */
@@ -110,14 +130,18 @@ static bool waits_for_outputs(seg_consumer *c, sg_holding *h, const seg_delivery
         sg_holding_let_go(h, d->id.offset);
         o->let_go = true;
     }
-    return true;
+    return WAIT_YES;
 }
 
 static seg_status acknowledge(seg_consumer *c, sg_holding *h, const seg_delivery *d) {
-    if (h->outputs.count > 0 && waits_for_outputs(c, h, d))
-        return SEG_OK;
+    wait w = h->outputs.count > 0 ? await_outputs(c, h, d) : WAIT_NOT;
+    if (w != WAIT_NOT)
+        return w == WAIT_YES ? SEG_OK : SEG_EFENCED;
     if (h->letters.count > 0 && sg_map_get(&h->letters, d->id.offset) != NULL)
         return SEG_EFENCED; /* it failed before, and is on its way to the dead letters */
+    if (h->strict && sg_window_in_flight_at(h->window, d->id.offset) &&
+        !sg_window_in_hand(h->window, d->id.offset, d->attempt))
+        return SEG_EFENCED; /* late: another handler has it, and its lane must not be freed */
     sg_window_ack_result r = sg_consumer_settled(c, h, d->id.offset);
     c->stats.acked += r == SG_ACK_NEW ? 1 : 0;
     return r == SG_ACK_NEVER ? SEG_EINVAL : SEG_OK;
@@ -126,8 +150,10 @@ static seg_status acknowledge(seg_consumer *c, sg_holding *h, const seg_delivery
 static seg_status reject(seg_consumer *c, sg_holding *h, const seg_delivery *d,
                          const seg_settlement *how) {
     uint64_t offset = d->id.offset;
-    if (sg_window_acked(h->window, offset) || sg_map_get(&h->letters, offset) != NULL)
-        return SEG_OK;
+    const sg_outputs *o = sg_map_get(&h->outputs, offset);
+    if (sg_window_acked(h->window, offset) || sg_map_get(&h->letters, offset) != NULL ||
+        (o != NULL && o->acked))
+        return SEG_OK; /* it was settled before */
     /* It is final, so it also counts for one that waits to be delivered again. */
     if (!sg_lanes_has(h->lanes, offset) && !sg_window_in_hand(h->window, offset, d->attempt))
         return SEG_EFENCED;
@@ -145,7 +171,9 @@ static seg_status give_back(seg_consumer *c, sg_holding *h, const seg_delivery *
     const sg_outputs *o = sg_map_get(&h->outputs, d->id.offset);
     if (o != NULL && o->acked)
         return SEG_EFENCED; /* it was settled before */
-    if (verdict == SEG_EXTEND) {
+    if (verdict == SEG_EXTEND && sg_window_deadline_at(h->window, d->id.offset) == INT64_MAX)
+        return SEG_OK; /* a handler has it, and all the time it wants */
+    if (verdict == SEG_EXTEND || verdict == SEG_DEFER) {
         int64_t deadline = sg_clock_after(now, how->delay > 0 ? how->delay : c->ack_timeout);
         sg_window_extend(h->window, d->id.offset, deadline);
         if (deadline < c->next_expiry)
@@ -160,7 +188,7 @@ static seg_status give_back(seg_consumer *c, sg_holding *h, const seg_delivery *
     }
     if (!sg_holding_again(h, d->id.offset, false, now, 0))
         return SEG_ENOMEM;
-    sg_consumer_close_outputs(h, d->id.offset);
+    sg_consumer_leave_outputs(h, d->id.offset);
     c->next_expiry = now < c->next_expiry ? now : c->next_expiry;
     sg_consumer_todo(c, h);
     return SEG_OK;

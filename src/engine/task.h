@@ -56,7 +56,8 @@ void sg_task_answered(sg_task *t);
 void sg_task_fault(sg_task *t, seg_status status, const seg_error *err);
 void sg_task_finish(sg_task *t);
 
-/* A request for the settings of *s (its ns and name are set), which are filled in. One at a time. */
+/* A request for the settings of *s (its ns and name are set), which are filled in. One at a
+ * time. */
 void sg_task_find(sg_task *t, sg_stream *s);
 
 /* A result function for requests that answer OK or a refusal (sg_plain_read): arg is the task. */

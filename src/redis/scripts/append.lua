@@ -172,6 +172,8 @@ local function guard()
         if next + n - unread > bound then return {'FULL', s[6], n2s(bound - next + unread)} end
     end
 
+    -- It was asked when the XADD was queued, but may have been withdrawn since.
+    need({{'XADD', log, 'NOMKSTREAM', era .. '-*', 'b', ''}})
     local time = redis.call('TIME')
     local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
     local missing = open(era, next + n - 1, next)
