@@ -61,6 +61,11 @@ need_build_tools() {
     need libjansson-dev pkg-config --exists jansson
 }
 
+need_event_loops() { # for the examples that show them; a build without is one without those
+    need libuv1-dev pkg-config --exists libuv
+    need libevent-dev pkg-config --exists libevent_core
+}
+
 as_root() {
     if [ "$(id -u)" -eq 0 ]; then
         "$@"

@@ -415,7 +415,8 @@ typedef struct seg_consumer seg_consumer;
 typedef enum seg_rebalance {
     SEG_ASSIGNED = 1, /* these partitions are this consumer's now */
     SEG_REVOKED,      /* they will be handed over: no more is delivered from them; what was
-                         delivered can be acknowledged until the drain timeout */
+                         delivered can be settled until the drain timeout. From seg_consumer_close:
+                         they have been handed over. */
     SEG_LOST          /* they are another member's already: acknowledging fails with EFENCED */
 } seg_rebalance;
 
@@ -695,8 +696,9 @@ SEG_API void seg_dlq_rewind(seg_dlq *q);
 /* Send letters to the stream `to` (NULL: where they came from) and remove them here: each is in
  * one of both places in the end, once, also where this is interrupted anywhere and called again.
  * `done`: how many, also on failure. Those that are not there (any more) are passed over.
- * Errors: EEXIST (somebody else is at it), EFULL, ENOENT (no such stream), ETIMEDOUT, ELOST.
- * Waits. */
+ * Errors: EEXIST (somebody else is at it; one who died at it is waited for, 6 s at most), EFULL
+ * and ETIMEDOUT (what was begun is finished by the next call), ENOENT (no such stream), EPROTO
+ * (a letter that no stream takes: drop it), ELOST. Waits. */
 SEG_API seg_status seg_dlq_replay(seg_dlq *q, const seg_position *at, size_t n, const char *to,
                                   size_t *done, seg_error *err);
 /* Remove letters. As seg_dlq_replay. */

@@ -344,6 +344,17 @@ static seg_status check_times(const seg_consumer_options *o, seg_error *err) {
     return SEG_OK;
 }
 
+/* Better now than when the first message has failed so often. */
+static seg_status check_letters(const seg_consumer *c, seg_error *err) {
+    char name[201];
+    if (c->max_attempts == 0 || sg_dlq_name(name, c->stream.name, c->group.name))
+        return SEG_OK;
+    return sg_fail(err, SEG_EINVAL,
+                   "max_attempts is %u, but the dead letters of stream \"%.60s\" and group \"%.60s\" "
+                   "would have a name of more than 200 characters: use shorter names",
+                   c->max_attempts, c->stream.name, c->group.name);
+}
+
 static seg_status check_limits(const seg_consumer_options *o, seg_error *err) {
     if ((unsigned)o->ordering > SEG_UNORDERED)
         return sg_fail(err, SEG_EINVAL, "ordering is %d: not one of seg_ordering",
@@ -468,6 +479,7 @@ seg_status seg_consumer_open(seg_consumer **out, seg_client *client, const char 
         return sg_fail_nomem(err);
     if ((s = configure(c, &o, err)) != SEG_OK ||
         (s = sg_stream_name(&c->stream, client, stream, err)) != SEG_OK ||
+        (s = check_letters(c, err)) != SEG_OK ||
         (s = sg_stream_find(client, &c->stream, false, err)) != SEG_OK ||
         (s = sg_group_find(client, &c->stream, &c->group, (sg_start_at){o.start, o.start_at},
                            err)) != SEG_OK ||

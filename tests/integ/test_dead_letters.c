@@ -453,3 +453,92 @@ TEST_DEADLINE(letters_are_stored_once_however_often_their_consumer_dies, 90) {
     }
     tear_down(&b);
 }
+
+/* ---- The server is away --------------------------------------------------------------------- */
+
+/* Connections break again and again while letters and their commits are under way. */
+TEST(letters_are_stored_once_however_often_connections_break) {
+    enum { N = 1000 };
+    bench b = set_up(2);
+    static bool seen[N];
+    rig_spread(b.p, 2, 0, N);
+    seg_consumer *k = rig_consumer(b.c, "s", &(rig_join){.group = "g", .max_in_flight = 30});
+    int64_t end = test_now_ms() + RIG_MS;
+    uint64_t stored = 0, cut_at = 0;
+    unsigned cuts = 0;
+    while ((stored = rig_stats(k).dead_lettered) < N) {
+        b.in->n = 0;
+        rig_poll(k, b.in, 100, 5);
+        CHECK_OK(seg_settle(k, b.in->d, b.in->n, SEG_REJECT, NULL, NULL), NULL);
+        if (stored >= cut_at) { /* it gets further each time, so there is an end */
+            server_do(b.s, "CLIENT KILL TYPE normal SKIPME yes");
+            cut_at = stored + 50;
+            cuts++;
+        }
+        CHECK_LT(test_now_ms(), end);
+    }
+    CHECK_GE(cuts, 10);
+    rig_commit(k);
+    CHECK_EQ(rig_lag(b.c, "s", "g"), 0);
+    CHECK_EQ(letters_of(&b), N);
+    for (size_t i = 0; i < N; i++) {
+        CHECK(!seen[b.letters[i].number]);
+        seen[b.letters[i].number] = true;
+    }
+    seg_consumer_close(k);
+    tear_down(&b);
+}
+
+/* Nothing answers when the first letter needs its stream. */
+TEST(close_ends_though_dead_letters_wait_for_the_server) {
+    enum { TIMEOUT = 700 };
+    bench b = set_up(1);
+    rig_put_keys(b.p, (const char *const[]){""}, 1, 0, 5);
+    disconnect(&b);
+    b.c = rig_client_within(b.s, TIMEOUT);
+    seg_consumer *k = rig_consumer(b.c, "s", &(rig_join){.group = "g", .name = "one"});
+    rig_take(k, b.in, 5);
+    server_pause(b.s);
+    CHECK_OK(seg_settle(k, b.in->d, 5, SEG_REJECT, NULL, NULL), NULL);
+    int64_t start = test_now_ms();
+    seg_consumer_close(k);
+    CHECK_LT(test_now_ms() - start, TIMEOUT + 2000);
+    server_resume(b.s);
+    disconnect(&b);
+    connect_bench(&b);
+    k = rig_consumer(b.c, "s", &(rig_join){.group = "g", .name = "one"});
+    b.in->n = 0;
+    rig_take(k, b.in, 5);
+    CHECK_OK(seg_settle(k, b.in->d, 5, SEG_REJECT, NULL, NULL), NULL);
+    rig_commit(k);
+    CHECK_EQ(letters_of(&b), 5);
+    seg_consumer_close(k);
+    tear_down(&b);
+}
+
+/* As many headers as a message can have: the letter has ten more. */
+TEST(the_largest_messages_have_room_for_a_letter) {
+    enum { HEADERS = 65535 };
+    bench b = set_up(1);
+    seg_record r;
+    seg_error err;
+    seg_bytes *headers = calloc(2 * (size_t)HEADERS, sizeof *headers);
+    CHECK(headers != NULL);
+    for (size_t i = 0; i < 2 * (size_t)HEADERS; i++) {
+        headers[i] = (seg_bytes){"h", 1};
+    }
+    SEG_INIT(&r);
+    r.value = (seg_bytes){"7", 1};
+    r.headers = headers;
+    r.n_headers = HEADERS;
+    CHECK_OK(seg_send_async(b.p, &r, NULL, NULL, &err), &err);
+    rig_flush(b.p);
+    seg_consumer *k = rig_consumer(b.c, "s", &(rig_join){.group = "g"});
+    reject_all(&b, k, 1);
+    CHECK_OK(seg_consumer_commit(k, 5000, &err), &err);
+    CHECK_EQ(letters_of(&b), 1);
+    CHECK_EQ(b.letters[0].own_headers, HEADERS);
+    seg_consumer_close(k);
+    free(headers);
+    tear_down(&b);
+}

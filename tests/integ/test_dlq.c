@@ -139,8 +139,8 @@ static void put_by_hand(seg_producer *p, unsigned number, int which, const char 
     CHECK_OK(seg_send_async(p, &r, NULL, NULL, &err), &err);
 }
 
-/* Numbers that do not fit, texts that are none, another's letters: they are neither shown nor moved, and those
- * between them are. */
+/* Numbers that do not fit, texts that are none, another's letters: they are neither shown nor
+ * moved, and those between them are. */
 TEST(what_is_no_letter_is_passed_over) {
     static const struct {
         int which;
@@ -313,6 +313,29 @@ TEST(some_are_replayed_once) {
     tear_down(&b);
 }
 
+/* One after another, as they are looked at; and what was moved meanwhile is not shown any more. */
+TEST(moved_while_looked_at) {
+    bench b = set_up();
+    rig_stream(b.c, "s", 1);
+    bury(b.c, "s", "g", 0, 20);
+    seg_dlq *q = open_dlq(b.c, "s", "g");
+    const seg_letter *l = NULL;
+    seg_error err;
+    seg_position at[] = {{{1, 11}, 0}, {{1, 13}, 0}};
+    size_t seen = 0;
+    while (seg_dlq_next(&l, q, &err) == SEG_OK && l != NULL) {
+        CHECK_EQ(l->at.id.offset, seen < 11 ? seen : seen == 11 ? 12 : seen + 2);
+        CHECK_EQ(drop(q, &l->at, 1), 1);
+        if (seen++ == 5) {
+            CHECK_EQ(drop(q, at, 2), 2);
+        }
+    }
+    CHECK_EQ(seen, 18);
+    CHECK_EQ(ls(q)->n, 0);
+    seg_dlq_close(q);
+    tear_down(&b);
+}
+
 TEST(nowhere_to_go) {
     bench b = set_up();
     rig_stream(b.c, "s", 1);
@@ -334,8 +357,8 @@ TEST(nowhere_to_go) {
     tear_down(&b);
 }
 
-/* A letter that is replayed and fails again is another letter; and the dead letters of a group that reads
- * dead letters are like all others. */
+/* A letter that is replayed and fails again is another letter; and the dead letters of a group that
+ * reads dead letters are like all others. */
 TEST(dead_letters_of_dead_letters) {
     bench b = set_up();
     rig_stream(b.c, "s", 1);
@@ -370,7 +393,8 @@ TEST(dead_letters_of_dead_letters) {
     tear_down(&b);
 }
 
-/* One in the middle is replayed though so many older ones stay: up to a limit, which says what to do. */
+/* One in the middle is replayed though so many older ones stay: up to a limit, which says what to
+ * do. */
 TEST_DEADLINE(too_many_before_it, 120) {
     enum { N = 66000 };
     bench b = set_up();

@@ -1,5 +1,5 @@
-/* A replay of dead letters that is cut off anywhere, by a lost connection, a full stream, or somebody
- * else: each message is in one place in the end, once. */
+/* A replay of dead letters that is cut off anywhere, by a lost connection, a full stream, or
+ * somebody else: each message is in one place in the end, once. */
 #include <pthread.h>
 
 #include "base/alloc.h"
@@ -34,6 +34,11 @@ static ghost ghost_begin(seg_client *c, size_t letters, const char *note) {
     return g;
 }
 
+static void is_stored(void *arg, seg_status status, const seg_error *err) {
+    (void)arg;
+    CHECK_OK(status, err);
+}
+
 /* It sends the i-th as the replay does. */
 static void ghost_send(seg_client *c, ghost *g, size_t i, const char *to) {
     char text[16];
@@ -43,7 +48,13 @@ static void ghost_send(seg_client *c, ghost *g, size_t i, const char *to) {
     SEG_INIT(&r);
     r.key = (seg_bytes){keys[g->in->number[i] % 5], 1};
     r.value = (seg_bytes){text, (size_t)snprintf(text, sizeof text, "%u", g->in->number[i])};
-    CHECK_OK(seg_forward(g->k, &g->in->d[i], p, &r, &err), &err);
+    const seg_delivery *d = &g->in->d[i];
+    sg_forward_id id;
+    sg_mutex_lock(&g->k->lock);
+    sg_consumer_identify(g->k, sg_consumer_holding(g->k, 0, d->epoch), d->id.offset, "r.", &id);
+    sg_mutex_unlock(&g->k->lock);
+    r.timestamp = 1; /* its checksum leaves the time out */
+    CHECK_OK(sg_producer_forward(p, &r, &id, true, is_stored, NULL, &err), &err);
     CHECK_OK(seg_producer_flush(p, RIG_MS, &err), &err);
     seg_producer_close(p);
 }
@@ -53,8 +64,8 @@ static void ghost_end(ghost *g) {
     free(g->in);
 }
 
-/* The intent alone; the letters sent; some of them acknowledged. Whoever comes next finishes that first,
- * whatever it was called for. */
+/* The intent alone; the letters sent; some of them acknowledged. Whoever comes next finishes that
+ * first, whatever it was called for. */
 TEST(what_was_begun_is_finished_first) {
     for (int stage = 0; stage < 3; stage++) {
         bench b = set_up();
@@ -133,7 +144,8 @@ TEST(what_was_begun_has_lost_its_target) {
     tear_down(&b);
 }
 
-/* A note of another kind is not ours to finish or to forget: nothing is moved, all can be looked at. */
+/* A note of another kind is not ours to finish or to forget: nothing is moved, all can be looked
+ * at. */
 TEST(a_note_of_another_kind) {
     static const char *const notes[] = {
         "something else",    "replay 2 s 1 0",   "replay 1 s 1",
@@ -161,7 +173,8 @@ TEST(a_note_of_another_kind) {
     tear_down(&b);
 }
 
-/* A target without room: some may be there, and nobody can know which, so that all of them wait for it. */
+/* A target without room: some may be there, and nobody can know which, so that all of them wait for
+ * it. */
 TEST(the_target_is_full) {
     bench b = {.s = server_start(NULL)};
     b.c = rig_client_within(b.s, 400);
@@ -214,8 +227,8 @@ TEST(the_target_is_full) {
     tear_down(&b);
 }
 
-/* One round of the test below, with streams of its own. Returns what was still being replayed after the cut;
- * MAX: nothing was cut off. */
+/* One round of the test below, with streams of its own. Returns what was still being replayed after
+ * the cut; MAX: nothing was cut off. */
 static size_t cut_round(bench *b, proxy *p, proxy_way way, size_t bytes, unsigned round) {
     char s[16], t[16], u[16], dlq[32];
     snprintf(s, sizeof s, "s%u", round);
@@ -271,8 +284,8 @@ static size_t cut_round(bench *b, proxy *p, proxy_way way, size_t bytes, unsigne
     return cut ? replaying : MAX;
 }
 
-/* The connection is lost after every so many bytes, for good, before or after the server has done it; then
- * somebody else sends all that is left somewhere else. */
+/* The connection is lost after every so many bytes, for good, before or after the server has done
+ * it; then somebody else sends all that is left somewhere else. */
 static void cut_everywhere(proxy_way way, size_t step) {
     bench b = set_up();
     proxy *p = proxy_start(server_socket(b.s));
@@ -323,7 +336,8 @@ static bool has_note(void *arg) {
     return has;
 }
 
-/* What a dead one has sent is executed only after somebody else has finished it, and everything else. */
+/* What a dead one has sent is executed only after somebody else has finished it, and everything
+ * else. */
 TEST(what_it_sent_comes_late) {
     bench b = set_up();
     proxy *p = proxy_start(server_socket(b.s));
@@ -438,7 +452,8 @@ TEST(somebody_else_is_at_it) {
     tear_down(&b);
 }
 
-/* A newer one of the same name has come: the older one is told, and may come back when that has gone. */
+/* A newer one of the same name has come: the older one is told, and may come back when that has
+ * gone. */
 TEST(replaced_meanwhile) {
     bench b = set_up();
     rig_stream(b.c, "s", 1);

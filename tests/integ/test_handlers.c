@@ -101,7 +101,7 @@ static void count_in(workshop *w) {
     }
 }
 
-/* Takes 0 to 5 ms and fails in 5 of 100 attempts; each message HOPELESS / 2 after another always. */
+/* Takes 0 to 5 ms and fails in 5 of 100 attempts; one message of HOPELESS fails always. */
 static seg_verdict work(const seg_message *m, seg_settlement *how, void *arg) {
     workshop *w = arg;
     unsigned number = rig_number(m), key = number % KEYS;
@@ -595,6 +595,83 @@ TEST(nonsense_is_a_retry_and_is_logged) {
     stop(&b);
     close_consumer(&b);
     seg_client_close(mine);
+    tear_down(&b);
+}
+
+/* What failed in an earlier poll waits for its time, and its key with it, for handlers as well. */
+TEST(what_waits_from_an_earlier_poll_is_handled_in_order) {
+    bench b;
+    workshop *w = calloc(1, sizeof *w);
+    rig_inbox *in = calloc(1, sizeof *in);
+    CHECK(w != NULL && in != NULL);
+    set_up(&b, 1);
+    rig_put_keys(b.p, (const char *const[]){"a"}, 1, 0, 20);
+    b.k = rig_consumer(b.c, "s", &(rig_join){.group = "g", .retry_delay = 2});
+    while (in->n < 3) {
+        rig_poll(b.k, in, 3 - in->n, 1000);
+    }
+    rig_settle_as(b.k, &in->d[0], SEG_RETRY, 200, NULL);
+    rig_settle_as(b.k, &in->d[1], SEG_RELEASE, 0, NULL);
+    rig_settle_as(b.k, &in->d[2], SEG_RETRY, 100, NULL);
+    start(&b, one_of_a_partition, w, 4); /* checks that they come one by one, from 0 on */
+    WAIT_FOR(RIG_MS, rig_lag(b.c, "s", "g") == 0);
+    stop(&b);
+    CHECK_EQ(w->next[0], 20);
+    free(w);
+    free(in);
+    tear_down(&b);
+}
+
+TEST(a_pause_holds_handlers_too) {
+    bench b;
+    gate g;
+    set_up(&b, 2);
+    gate_init(&g, 0);
+    b.k = rig_consumer(b.c, "s", &(rig_join){.group = "g"});
+    CHECK_OK(seg_consumer_pause(b.k, 0, true, &b.err), &b.err);
+    start(&b, through_gate, &g, 2);
+    rig_spread(b.p, 2, 0, 20);
+    WAIT_FOR(RIG_MS, atomic_load(&g.done) == 10);
+    pause_ms(50);
+    CHECK_EQ(atomic_load(&g.done), 10);
+    CHECK_OK(seg_consumer_pause(b.k, 0, false, &b.err), &b.err);
+    WAIT_FOR(RIG_MS, rig_lag(b.c, "s", "g") == 0);
+    stop(&b);
+    tear_down(&b);
+}
+
+/* All workers are stuck while messages wait: another member gets them, and what the stuck ones say
+ * in the end counts for nothing. Then it is a member again. */
+TEST(handlers_that_are_stuck_give_their_partitions_to_others) {
+    bench b;
+    gate g;
+    rig_inbox *in = calloc(1, sizeof *in);
+    CHECK(in != NULL);
+    set_up(&b, 1);
+    gate_init(&g, 1);
+    rig_put_keys(b.p, (const char *const[]){"a", "b"}, 2, 0, 10);
+    b.k = rig_consumer(b.c, "s",
+                       &(rig_join){.group = "g",
+                                   .session_timeout = 60000,
+                                   .drain_timeout = 60000,
+                                   .max_poll_interval = 250});
+    start(&b, through_gate, &g, 1);
+    WAIT_FOR(RIG_MS, atomic_load(&g.waiting) == 1);
+    seg_consumer *other = rig_consumer(b.c, "s", &(rig_join){.group = "g"});
+    rig_take(other, in, 10);
+    CHECK_EQ(in->d[0].attempt, 2);
+    CHECK_EQ(rig_stats(b.k).poll_timeouts, 1);
+    gate_open(&g);
+    rig_ack(other, in->d, 10);
+    rig_commit(other);
+    CHECK_EQ(rig_lag(b.c, "s", "g"), 0);
+    WAIT_FOR(RIG_MS, seg_consumer_active(b.k));
+    CHECK_EQ(rig_stats(b.k).acked, 0);
+    seg_consumer_close(other);
+    rig_put_keys(b.p, (const char *const[]){"a"}, 1, 10, 10);
+    WAIT_FOR(RIG_MS, rig_lag(b.c, "s", "g") == 0);
+    stop(&b);
+    free(in);
     tear_down(&b);
 }
 

@@ -128,8 +128,8 @@ static void supervise(const plan *pl, child *me) {
     }
 }
 
-/* How often a killer was delivered, where it is the only one: with fewer than two attempts nobody could
- * tell it from its neighbours. */
+/* How often a killer was delivered, where it is the only one: with fewer than two attempts nobody
+ * could tell it from its neighbours. */
 static uint32_t expected_deaths(const plan *pl) {
     return pl->max_attempts < 2 ? 2 : pl->max_attempts;
 }

@@ -234,6 +234,27 @@ TEST(the_default_delay_grows_up_to_its_maximum) {
     tear_down(&b);
 }
 
+/* The largest delays there are, after many attempts that nobody had to wait for. */
+TEST(no_delay_is_too_long) {
+    static const int64_t delays[] = {1, INT64_MAX / 2 + 7, INT64_MAX};
+    bench b = set_up(1);
+    rig_put_keys(b.p, (const char *const[]){""}, 1, 0, 1);
+    for (size_t i = 0; i < 3; i++) {
+        seg_consumer *k = rig_consumer(
+            b.c, "s",
+            &(rig_join){.group = "g", .retry_delay = delays[i], .retry_delay_max = INT64_MAX});
+        for (size_t n = 0; n < 70; n++) {
+            rig_take(k, b.in, b.in->n + 1);
+            rig_settle_as(k, &b.in->d[b.in->n - 1], SEG_RETRY, -1, NULL);
+        }
+        rig_take(k, b.in, b.in->n + 1);
+        rig_settle_as(k, &b.in->d[b.in->n - 1], SEG_RETRY, 0, NULL);
+        CHECK_EQ(rig_poll(k, b.in, 1, 200), 0);
+        seg_consumer_close(k);
+    }
+    tear_down(&b);
+}
+
 /* What failed together does not come back together. */
 TEST(the_default_delay_is_spread) {
     enum { N = 64, DELAY = 800 };
@@ -308,6 +329,24 @@ static void check_seven(bench *b, uint32_t extra) {
     rig_commit(k);
     CHECK_EQ(rig_lag(b->c, "s", "g"), 0);
     seg_consumer_close(k);
+}
+
+/* Nothing of what is in hand, waits or was not delivered is waited for. */
+TEST(close_is_quick_whatever_is_not_settled) {
+    bench b = set_up(1);
+    rig_put_keys(b.p, (const char *const[]){""}, 1, 0, 10);
+    int64_t start = test_now_ms();
+    for (unsigned i = 0; i < 5; i++) {
+        seg_consumer *k = rig_consumer(b.c, "s", &(rig_join){.group = "g", .max_in_flight = 7});
+        b.in->n = 0;
+        rig_take(k, b.in, 7);
+        rig_settle_as(k, &b.in->d[1], SEG_RETRY, 60000, NULL);
+        rig_settle_as(k, &b.in->d[2], SEG_RETRY, -1, NULL);
+        rig_settle_as(k, &b.in->d[3], SEG_RELEASE, 0, NULL);
+        seg_consumer_close(k);
+    }
+    CHECK_LT(test_now_ms() - start, 5 * 1000); /* half a command timeout each would be 12.5 s */
+    tear_down(&b);
 }
 
 TEST(attempts_survive_a_clean_hand_over_exactly) {
@@ -446,6 +485,51 @@ TEST(verdicts_on_a_partition_that_moved_are_fenced) {
     }
     seg_consumer_close(other);
     seg_consumer_close(k);
+    tear_down(&b);
+}
+
+static seg_consumer *draining; /* NULL: it closes, and nothing is drained any more */
+
+/* The usual thing to do: what is not begun is given back at once, so that nobody waits for it. */
+static void give_back(seg_rebalance what, const uint32_t *partitions, size_t n, void *arg) {
+    const rig_inbox *in = arg;
+    for (size_t i = 0; i < in->n && what == SEG_REVOKED && draining != NULL; i++) {
+        if (n == 1 && in->d[i].partition == partitions[0]) {
+            static const seg_verdict verdicts[] = {SEG_RELEASE, SEG_RETRY, SEG_REJECT, SEG_ACK};
+            rig_settle_as(draining, &in->d[i], verdicts[in->d[i].id.offset % 4], 60000, NULL);
+        }
+    }
+}
+
+/* All verdicts count while a partition is drained, and when all are given it goes at once. */
+TEST(verdicts_count_while_a_partition_is_drained) {
+    bench b = set_up(2);
+    rig_inbox *got = calloc(1, sizeof *got);
+    CHECK(got != NULL);
+    rig_spread(b.p, 2, 0, 40);
+    rig_join join = {.group = "g", .drain_timeout = 60000, .on_rebalance = give_back, .arg = b.in};
+    seg_consumer *k = draining = rig_consumer(b.c, "s", &join);
+    rig_take(k, b.in, 40);
+    seg_consumer *other = rig_consumer(b.c, "s", &(rig_join){.group = "g"});
+    int64_t end = test_now_ms() + RIG_MS;
+    while (got->n < 10) { /* the released ones and the retries */
+        CHECK_EQ(rig_poll(k, b.in, 10, 5), 0);
+        rig_poll(other, got, 10, 5);
+        CHECK_LT(test_now_ms(), end);
+    }
+    for (size_t i = 0; i < 10; i++) {
+        CHECK_EQ(got->d[i].id.offset % 4, i % 2);
+        CHECK_EQ(got->d[i].attempt, i % 2 == 0 ? 1 : 2);
+    }
+    rig_ack(other, got->d, 10);
+    rig_commit(other);
+    CHECK_EQ(rig_lag(b.c, "s", "g"), 20);
+    wait_letters(&b, 5);
+    CHECK_EQ(rig_poll(other, got, 10, 100), 0);
+    draining = NULL;
+    seg_consumer_close(other);
+    seg_consumer_close(k);
+    free(got);
     tear_down(&b);
 }
 

@@ -1,0 +1,88 @@
+/* A pipeline in an event loop of one thread, with poll(2): copies each message of one stream to
+ * another, at least once, those of a key in order. Usage: loop_poll URL FROM GROUP TO */
+#define _POSIX_C_SOURCE 200809L
+#include <poll.h>
+#include <segmenter/segmenter.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/signalfd.h>
+
+typedef struct pipeline {
+    seg_consumer *consumer;
+    seg_producer *producer;
+    seg_batch *batch;    /* being copied */
+    size_t sent, stored; /* of it */
+    seg_error err;       /* what ends all; SEG_OK: nothing yet */
+} pipeline;
+
+static void outcome(seg_status status, const seg_position *where, const seg_error *err, void *arg) {
+    pipeline *p = arg;
+    (void)where;
+    if (status == SEG_OK)
+        p->stored++;
+    else
+        p->err = *err; /* going on, the later ones of its key would pass it */
+}
+
+static void pump(pipeline *p) {
+    seg_producer_poll(p->producer, 0, NULL);
+    if (p->stored == seg_batch_count(p->batch) && p->err.status == SEG_OK) {
+        /* Stored over there, and only now done here: whoever dies before this copies it again. */
+        seg_ack_batch(p->consumer, p->batch, NULL);
+        seg_batch_free(p->batch);
+        p->batch = NULL;
+        p->sent = p->stored = 0;
+        seg_consumer_poll(&p->batch, p->consumer, 1000, 0, &p->err);
+    }
+    for (; p->sent < seg_batch_count(p->batch) && p->err.status == SEG_OK; p->sent++) {
+        const seg_message *m = seg_batch_at(p->batch, p->sent);
+        seg_record r = {.size = sizeof r, .key = seg_message_key(m), .value = seg_message_value(m)};
+        seg_status s = seg_send_async(p->producer, &r, outcome, p, &p->err);
+        if (s == SEG_EFULL) /* there is room when more is stored */
+            p->err.status = SEG_OK;
+        if (s != SEG_OK)
+            break;
+    }
+}
+
+int main(int argc, char **argv) {
+    pipeline p = {0};
+    seg_client *client = NULL;
+    sigset_t set;
+    if (argc != 5) {
+        fprintf(stderr, "usage: loop_poll URL FROM GROUP TO\n");
+        return 2;
+    }
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    sigprocmask(SIG_BLOCK, &set, NULL); /* before the client's thread begins, which inherits it */
+    int signals = signalfd(-1, &set, SFD_CLOEXEC);
+    seg_client_options co = {.size = sizeof co, .url = argv[1]};
+    seg_consumer_options o = {.size = sizeof o, .group = argv[3]};
+    seg_producer_options po = {.size = sizeof po, .delivery_timeout = SEG_FOREVER};
+    if (seg_client_open(&client, &co, &p.err) == SEG_OK &&
+        seg_producer_open(&p.producer, client, argv[4], &po, &p.err) == SEG_OK)
+        seg_consumer_open(&p.consumer, client, argv[2], &o, &p.err);
+    while (p.err.status == SEG_OK) {
+        bool idle = seg_batch_count(p.batch) == 0; /* otherwise the next batch has time */
+        struct pollfd fds[] = {{signals, POLLIN, 0},
+                               {seg_producer_fd(p.producer), POLLIN, 0},
+                               {idle ? seg_consumer_fd(p.consumer) : -1, POLLIN, 0}};
+        poll(fds, 3, -1);
+        if (fds[0].revents != 0)
+            break;
+        pump(&p);
+    }
+    seg_producer_flush(p.producer, 5000, NULL); /* the latest batch may be done yet */
+    if (p.batch != NULL && p.stored == seg_batch_count(p.batch))
+        seg_ack_batch(p.consumer, p.batch, NULL);
+    seg_batch_free(p.batch);
+    bool failed = p.err.status != SEG_OK; /* below, callbacks may be told that it is closed */
+    seg_producer_close(p.producer);
+    seg_consumer_close(p.consumer);
+    seg_client_close(client);
+    if (failed)
+        fprintf(stderr, "loop_poll: %s\n", p.err.text);
+    return failed;
+}
