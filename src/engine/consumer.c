@@ -349,10 +349,11 @@ static seg_status check_letters(const seg_consumer *c, seg_error *err) {
     char name[201];
     if (c->max_attempts == 0 || sg_dlq_name(name, c->stream.name, c->group.name))
         return SEG_OK;
-    return sg_fail(err, SEG_EINVAL,
-                   "max_attempts is %u, but the dead letters of stream \"%.60s\" and group \"%.60s\" "
-                   "would have a name of more than 200 characters: use shorter names",
-                   c->max_attempts, c->stream.name, c->group.name);
+    return sg_fail(
+        err, SEG_EINVAL,
+        "max_attempts is %u, but the dead letters of stream \"%.60s\" and group \"%.60s\" "
+        "would have a name of more than 200 characters: use shorter names",
+        c->max_attempts, c->stream.name, c->group.name);
 }
 
 static seg_status check_limits(const seg_consumer_options *o, seg_error *err) {
