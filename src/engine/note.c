@@ -24,7 +24,7 @@ static seg_status find(seg_consumer *c, uint32_t partition, uint64_t epoch, sg_h
 seg_status sg_consumer_set_note(seg_consumer *c, uint32_t partition, uint64_t epoch, seg_bytes note,
                                 seg_error *err) {
     void *copy = note.len > 0 ? sg_memdup(note.data, note.len) : NULL;
-    sg_holding *h;
+    sg_holding *h = NULL;
     if (note.len > 0 && copy == NULL)
         return sg_fail_nomem(err);
     sg_mutex_lock(&c->lock);
@@ -59,7 +59,7 @@ seg_status sg_consumer_get_note(seg_consumer *c, uint32_t partition, uint64_t *e
 seg_status sg_consumer_wait_stored(seg_consumer *c, uint32_t partition, uint64_t epoch,
                                    int64_t wait, seg_error *err) {
     int64_t deadline = sg_clock_after(sg_clock_ms(), wait);
-    sg_holding *h;
+    sg_holding *h = NULL;
     sg_mutex_lock(&c->lock);
     seg_status s = find(c, partition, epoch, &h, err);
     uint64_t version = s == SEG_OK ? sg_holding_version(h) : 0;
