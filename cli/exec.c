@@ -151,7 +151,7 @@ static bool follow(const cli_process *p, relay *r, int64_t deadline_us) {
 static void explain(cli_outcome *out, const char *what, const relay *r) {
     char said[LAST_MAX + 1];
     cli_text_clean(said, sizeof said, (seg_bytes){r->last, r->last_len});
-    snprintf(out->reason, sizeof out->reason, "%s%s%s", what, said[0] ? ": " : "", said);
+    snprintf(out->reason, sizeof out->reason, "%.50s%s%.200s", what, said[0] ? ": " : "", said);
 }
 
 static void judge(cli_outcome *out, int status, const relay *r) {
