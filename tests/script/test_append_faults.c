@@ -429,6 +429,59 @@ TEST(any_other_missing_right_refuses_without_a_trace) {
     }
 }
 
+/* The right to XADD is checked when the command is queued, and by EXEC again: in between it may be
+ * withdrawn. The guard must not record what is not stored then.
+ *
+ *     MULTI   guard   XADD        EXEC
+ *                            ^ -xadd
+ */
+static void without_xadd(const char *guard) {
+    bool forwards = strcmp(guard, "append_forward") == 0;
+    const char *const plain[] = {RAW_INC, "1", "p1", "1", "4", "2"};
+    const char *const origins[] = {RAW_INC,
+                                   "1",
+                                   "p1",
+                                   "1",
+                                   "4",
+                                   "1",
+                                   "f.x.0.0",
+                                   "0000000000000001",
+                                   "0000000000000000",
+                                   "1",
+                                   "0000000000000000:0000000000:00000000"};
+    raw r;
+    start(&r, "block");
+    char *before = contents(&r);
+    raw user = raw_other(&r);
+    CHECK_STR(raw_cmd(&r, "ACL SETUSER u reset on >pw ~* &* +@all"), "OK");
+    CHECK_STR(raw_cmd(&user, "AUTH u pw"), "OK");
+    user.whole = true;
+    raw_cmd(&user, "MULTI");
+    CHECK_STR(raw_text(raw_call_argv(&user, guard, forwards ? 11 : 6, forwards ? origins : plain)),
+              "QUEUED");
+    CHECK_STR(raw_cmd(&user, "XADD %s NOMKSTREAM 1-* b x", RAW_KEY(&r, 'L')), "QUEUED");
+    CHECK_STR(raw_cmd(&r, "ACL SETUSER u -xadd"), "OK");
+    const char *answer = raw_cmd(&user, "EXEC");
+    CHECK_EQ(strncmp(answer, "[BROKEN ", 8), 0);
+    CHECK_CONTAINS(answer, "] -NOPERM");
+    CHECK_STR(raw_cmd(&r, "EXISTS %s", RAW_KEY(&r, 'F')), "0");
+    check_contents(&r, before);
+    /* The same batch again, with the right to it, is stored. */
+    CHECK_STR(raw_cmd(&r, "ACL SETUSER u +xadd"), "OK");
+    CHECK_STR(raw_append(&user, (raw_batch){.first = 4, .n = 2}), "[OK 3] 1-4");
+    raw_check_log(&r);
+    redisFree(user.c);
+    raw_stop(&r);
+}
+
+TEST(a_right_to_xadd_that_is_withdrawn_before_exec) {
+    without_xadd("append");
+}
+
+TEST(a_right_to_xadd_that_is_withdrawn_before_exec_of_a_forwarded_batch) {
+    without_xadd("append_forward");
+}
+
 TEST(script_flush_between_changes_nothing) {
     raw r;
     start(&r, "block");
