@@ -10,7 +10,7 @@
 #include "engine/admin.h"
 #include "engine/letters.h"
 #include "engine/task.h"
-#include "redis/ops_dlq.h"
+#include "redis/ops_range.h"
 
 #define COUNT_MAX   128
 #define CHUNK_BYTES (1024u * 1024) /* to be had with one read, about */

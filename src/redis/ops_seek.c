@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "redis/ops_impl.h"
+#include "redis/ops_range.h"
 
 /* ---- moving a group -------------------------------------------------------------------------- */
 
@@ -83,18 +84,7 @@ void sg_seek_read(const sg_result *r, sg_seek_answer *out) {
 
 bool sg_entry_find_send(sg_conn *c, const sg_stream *s, uint32_t p, uint64_t era, uint64_t from,
                         uint64_t to, sg_result_fn *fn, void *arg) {
-    char low[48], high[48];
-    snprintf(low, sizeof low, "%" PRIu64 "-%" PRIu64, era, from);
-    snprintf(high, sizeof high, "%" PRIu64 "-%" PRIu64, era, to);
-    sg_conn_begin(c);
-    sg_conn_command(c, 6);
-    sg_conn_arg_str(c, "XRANGE");
-    sg_arg_key(c, sg_key_log(s->ns, s->name, p));
-    sg_conn_arg_str(c, low);
-    sg_conn_arg_str(c, high);
-    sg_conn_arg_str(c, "COUNT");
-    sg_conn_arg_u64(c, 1);
-    return sg_conn_end(c, fn, arg, 0);
+    return sg_range_send(c, s, p, era, from, to, 1, fn, arg);
 }
 
 void sg_entry_find_read(const sg_result *r, sg_entry_answer *out) {

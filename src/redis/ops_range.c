@@ -1,5 +1,5 @@
-/* ops_dlq.c - reading a stretch of a partition's log. */
-#include "redis/ops_dlq.h"
+/* ops_range.c - reading a stretch of a partition's log. */
+#include "redis/ops_range.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
-/* ops_dlq.h - reading a stretch of a partition's log. As in ops.h. */
-#ifndef SG_REDIS_OPS_DLQ_H
-#define SG_REDIS_OPS_DLQ_H
+/* ops_range.h - reading a stretch of a partition's log. As in ops.h. */
+#ifndef SG_REDIS_OPS_RANGE_H
+#define SG_REDIS_OPS_RANGE_H
 #include "redis/ops.h"
 
 /* The first `count` entries whose last offset is in [from, to]. */
