@@ -591,7 +591,8 @@ typedef struct seg_run_options {
  * are. The ack timeout does not run while a handler runs: only for what it deferred. Callbacks
  * run on the calling thread. Returns SEG_OK after seg_consumer_stop, when the handlers under way
  * have returned and their verdicts are stored or command_timeout has passed; and poll's errors.
- * Call seg_consumer_close next. One thread at a time, in the place of polling. */
+ * It can be run again, but not polled (EINVAL), and has to be closed. One thread at a time, in
+ * the place of polling. */
 SEG_API seg_status seg_consumer_run(seg_consumer *c, const seg_run_options *opts, seg_error *err);
 
 /* ---- Flow ---------------------------------------------------------------------------------- */

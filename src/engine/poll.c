@@ -436,7 +436,10 @@ seg_status seg_consumer_poll(seg_batch **out, seg_consumer *c, size_t max, int64
         return sg_fail_nomem(err);
     sg_mutex_lock(&c->lock);
     seg_status s = SEG_EBUSY;
-    if (c->polling) {
+    if (c->strict && !c->polling && !atomic_load(&c->stopping)) {
+        s = sg_fail(err, SEG_EINVAL,
+                    "this consumer has run handlers: run it again, or close it and open another");
+    } else if (c->polling) {
         sg_fail(err, SEG_EBUSY,
                 "another thread polls this consumer, or this is one of its callbacks");
     } else {

