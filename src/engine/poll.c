@@ -211,7 +211,9 @@ static bool nothing_beside(seg_consumer *c, int64_t now) {
 }
 
 static sg_alone look_alone(seg_consumer *c, sg_holding *h, sg_next *next) {
+    size_t before = h->buffered;
     sg_alone what = sg_holding_next_alone(h, c->isolate_at, c->max_attempts, next);
+    sg_consumer_buffered(c, h, before);
     if (what == SG_ALONE_CONVICTED)
         sg_consumer_bury(c, h, next->offset, SG_REASON_CRASHED);
     if (what == SG_ALONE_WAIT && sg_holding_dirty(h)) {
@@ -296,8 +298,12 @@ bool sg_consumer_deliverable(seg_consumer *c, int64_t now) {
     sg_holding *h = suspicious(c);
     if (h != NULL && any_in_flight(c))
         return c->isolate_until == 0 || now >= c->isolate_until;
-    if (h != NULL)
-        return sg_holding_has_suspect(h, c->isolate_at);
+    if (h != NULL) {
+        size_t before = h->buffered;
+        bool found = sg_holding_has_suspect(h, c->isolate_at);
+        sg_consumer_buffered(c, h, before);
+        return found;
+    }
     for (size_t i = 0; i < c->n_owned; i++) {
         h = c->owned[i];
         size_t before = h->buffered;
