@@ -39,7 +39,7 @@ static void add_file(text *t, const char *name, const char *part) {
     snprintf(mark, sizeof mark, "--%s: ", part != NULL ? part : "\n");
     FILE *f = fopen(path, "rb");
     CHECK(f != NULL);
-    for (int n = 0; fgets(line, sizeof line, f) != NULL; n++) {
+    while (fgets(line, sizeof line, f) != NULL) {
         const char *from = line + strspn(line, " ");
         CHECK(strlen(line) < sizeof line - 1);
         if (strncmp(from, mark, strlen(mark)) == 0) {

@@ -502,9 +502,9 @@ enum { INPUTS = 2, OFFSETS = 400, INDEXES = 3, PRODUCERS = 3, BATCH = 6, COPIES 
 /* What the server must know, message by message. */
 typedef struct model {
     struct {
-        uint64_t epoch, floor; /* as the server has them */
-        uint64_t owner, begun,
-            settled; /* who owns it, and where it and the one before began and ended */
+        uint64_t epoch, floor;    /* as the server has them */
+        uint64_t owner, begun;    /* who owns it, and where it began */
+        uint64_t before, settled; /* where the one before began and ended */
         uint64_t committed;
         bool stored[OFFSETS][INDEXES], known[OFFSETS][INDEXES];
         uint32_t crc[OFFSETS][INDEXES];
@@ -601,7 +601,7 @@ static raw_output any_output(const model *m, sg_rng *rng) {
     size_t i = sg_rng_below(rng, INPUTS);
     bool zombie = sg_rng_below(rng, 15) == 0 && m->in[i].owner > 1;
     uint64_t end = zombie ? m->in[i].settled : m->in[i].committed;
-    uint64_t back = sg_rng_below(rng, 3), begun = zombie ? 0 : m->in[i].begun;
+    uint64_t back = sg_rng_below(rng, 3), begun = zombie ? m->in[i].before : m->in[i].begun;
     uint64_t from = sg_rng_below(rng, 8) == 0 && end > begun + 4 ? end - 4 : end;
     raw_output o = {.input = NAMES[i],
                     .epoch = m->in[i].owner - zombie,
@@ -630,6 +630,7 @@ static void go_on(model *m, sg_rng *rng) {
     m->in[i].committed += sg_rng_below(rng, 8) == 0;
     if (sg_rng_below(rng, 60) == 0) {
         m->in[i].owner++;
+        m->in[i].before = m->in[i].begun;
         m->in[i].begun = m->in[i].settled = m->in[i].committed;
     }
 }
