@@ -254,11 +254,11 @@ static const char *const places = "earliest, latest, OFFSET, @TIME or -DURATION"
 /* Where a new group starts. Returns an exit code. */
 static int read_start(seg_consumer_options *opts, const char *text) {
     cli_place place = {0};
-    if (strcmp(text, "earliest") == 0) {
+    if (strcmp(text, "earliest") == 0 || strcmp(text, "start") == 0) {
         opts->start = SEG_EARLIEST;
         return CLI_OK;
     }
-    if (strcmp(text, "latest") == 0) {
+    if (strcmp(text, "latest") == 0 || strcmp(text, "end") == 0) {
         opts->start = SEG_LATEST;
         return CLI_OK;
     }
@@ -312,6 +312,7 @@ static int fill_options(cli_consuming *c, seg_consumer_options *opts) {
     opts->ack_timeout = c->ack_timeout;
     opts->ordering = orderings[o->ordering];
     opts->max_attempts = (uint32_t)(o->max_attempts >= 0 ? o->max_attempts : attempts);
+    c->max_attempts = opts->max_attempts;
     opts->retry_delay = o->retry_delay;
     opts->retry_delay_max = o->retry_delay > RETRY_DELAY_MAX_MS ? o->retry_delay : 0;
     opts->on_rebalance = on_rebalance;

@@ -46,6 +46,7 @@ typedef struct cli_consuming {
     const cli_consume_opts *opts;
     seg_client *client;
     seg_consumer *consumer;
+    uint32_t max_attempts; /* as the library was told; 0: none */
     cli_template format;
     cli_json_origin origin;
     int64_t ack_timeout;

@@ -30,8 +30,7 @@ typedef struct run {
     cli_consuming *c;
     cli_exec exec;
     cli_exec_stream *stream; /* NULL: exec */
-    uint32_t max_attempts;
-    int quit[2]; /* the usher ends when [1] is closed */
+    int quit[2];             /* the usher ends when [1] is closed */
     pthread_mutex_t lock;
     pthread_cond_t changed;
     /* Under the lock. */
@@ -98,7 +97,7 @@ static bool begin(run *r) {
 }
 
 static void done(run *r, const cli_outcome *outcome, uint32_t attempt) {
-    bool last = r->max_attempts > 0 && attempt >= r->max_attempts;
+    bool last = r->c->max_attempts > 0 && attempt >= r->c->max_attempts;
     pthread_mutex_lock(&r->lock);
     r->under_way--;
     r->active_us = cli_now_us();

@@ -56,8 +56,13 @@ static const cli_opt seek_table[] = {
 /* ---- What is asked for ----------------------------------------------------------------------- */
 
 static bool read_place(seg_seek_options *opts, const char *text) {
-    if (strcmp(text, "start") == 0 || strcmp(text, "end") == 0) {
-        opts->to = text[0] == 's' ? SEG_SEEK_START : SEG_SEEK_END;
+    /* consume -o calls them earliest and latest. */
+    if (strcmp(text, "start") == 0 || strcmp(text, "earliest") == 0) {
+        opts->to = SEG_SEEK_START;
+        return true;
+    }
+    if (strcmp(text, "end") == 0 || strcmp(text, "latest") == 0) {
+        opts->to = SEG_SEEK_END;
         return true;
     }
     cli_place place;

@@ -121,7 +121,8 @@ typedef struct seg_delivery {
                        of the partition, so it can fence writes to other systems as well */
     uint32_t partition;
     uint32_t attempt; /* 1 at first, one more with each delivery to the group: also across crashes,
-                         where it may be too large by one for each, never too small */
+                         where it may be too large by one for each, never too small. A delivery
+                         that is given back unhandled (SEG_RELEASE) does not count. */
 } seg_delivery;
 
 /* ---- Client ------------------------------------------------------------------------------- */

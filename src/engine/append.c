@@ -144,6 +144,13 @@ static bool split(sg_lane *lane, sg_outbatch *b, uint64_t room) {
 
 static void full(seg_producer *p, sg_lane *lane, sg_outbatch *b, const sg_append_answer *a) {
     p->stats.full++;
+    if (b->forwarding && !lane->full_told)
+        sg_log_write(
+            &p->client->log, SEG_LOG_WARN, "full",
+            "partition %u of stream \"%s\": %s; what is forwarded to it, and the messages that it "
+            "results from, wait: let somebody read it (dead letters: segmenter dlq replay or drop)",
+            lane->partition, p->stream.name, a->err.text);
+    lane->full_told = lane->full_told || b->forwarding;
     if (split(lane, b, a->room))
         lane->refusal = a->err;
     else if (p->stream.on_full == SEG_FAIL && !b->forwarding)
@@ -224,6 +231,7 @@ static void answered(seg_producer *p, sg_lane *lane, sg_outbatch *b, const sg_ap
     case SG_APPEND_STORED:
         b->offset = a->offset;
         lane->refusal.status = SEG_OK;
+        lane->full_told = false;
         sg_backoff_reset(&lane->backoff);
         sg_outbatch_done(b, SEG_OK, NULL);
         break;

@@ -19,6 +19,9 @@ typedef struct sg_block {
 struct seg_message {
     sg_record_view view;
     seg_delivery delivery;
+    /* The header that was asked for last but one: index << 32 | its place in view.headers. A
+     * hint: who reads them all need not begin anew for each. */
+    _Atomic uint64_t hint;
 };
 
 /* Takes `blob` over in every case. `last`: the entry's offset; `seed`: the stream's. NULL: not a

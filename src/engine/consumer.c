@@ -184,6 +184,8 @@ void seg_consumer_get_stats(const seg_consumer *c, seg_consumer_stats *out) {
 }
 
 void seg_consumer_stop(seg_consumer *c) {
+    if (c == NULL)
+        return;
     atomic_store(&c->stopping, true);
     sg_loop_wake(&c->actor); /* which wakes a waiting poll: a condition cannot be signalled here */
 }
@@ -352,7 +354,7 @@ static seg_status check_letters(const seg_consumer *c, seg_error *err) {
     return sg_fail(
         err, SEG_EINVAL,
         "max_attempts is %u, but the dead letters of stream \"%.60s\" and group \"%.60s\" "
-        "would have a name of more than 200 characters: use shorter names",
+        "would have a name of more than 200 characters: use shorter names, or max_attempts 0",
         c->max_attempts, c->stream.name, c->group.name);
 }
 

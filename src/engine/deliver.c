@@ -195,6 +195,7 @@ bool sg_holding_take(sg_holding *h, const sg_next *next, int64_t deadline, seg_m
     else if (h->at_block < h->n_blocks && sg_holding_at(h) == next->offset)
         next_record(h);
     m->view = next->block->records[next->offset - next->block->first];
+    atomic_init(&m->hint, 0);
     m->delivery = (seg_delivery){{h->era, next->offset}, h->epoch, h->partition, attempt};
     return true;
 }

@@ -363,6 +363,7 @@ static void copy_text(char *out, size_t size, seg_bytes text) {
 static void show(seg_dlq *q, const sg_record_view *v, const sg_letter_facts *f, uint64_t offset) {
     const chunk *c = q->chunk;
     q->message.view = *v;
+    atomic_store(&q->message.hint, 0);
     q->message.view.headers = f->headers;
     q->message.view.n_headers = f->n_headers;
     q->message.delivery = (seg_delivery){{f->era, f->offset}, 0, f->partition, f->attempts};

@@ -36,12 +36,19 @@ size_t seg_message_headers(const seg_message *m) {
 }
 
 bool seg_message_header(const seg_message *m, size_t i, seg_bytes *name, seg_bytes *value) {
-    seg_bytes rest = m->view.headers, n = {NULL, 0}, v = {NULL, 0};
+    _Atomic uint64_t *hint = &((seg_message *)(uintptr_t)m)->hint;
+    seg_bytes all = m->view.headers, rest = all, n = {NULL, 0}, v = {NULL, 0};
     if (i >= m->view.n_headers)
         return false;
-    for (size_t k = 0; k <= i; k++)
+    uint64_t known = atomic_load_explicit(hint, memory_order_relaxed);
+    size_t k = (size_t)(known >> 32), at = (size_t)(known & UINT32_MAX);
+    if (k > i)
+        k = at = 0;
+    rest = (seg_bytes){all.len > 0 ? (const uint8_t *)all.data + at : NULL, all.len - at};
+    for (; k <= i; k++)
         if (!sg_header_next(&rest, &n, &v))
             return false;
+    atomic_store_explicit(hint, (uint64_t)k << 32 | (all.len - rest.len), memory_order_relaxed);
     if (name != NULL)
         *name = n;
     if (value != NULL)

@@ -134,6 +134,7 @@ typedef struct sg_lane {
     int64_t used; /* when it was last sent on */
     int64_t not_before;
     sg_backoff backoff;
+    bool full_told;    /* that forwarded messages wait for room */
     seg_error refusal; /* the last "not now"; status SEG_OK once something was stored again */
 } sg_lane;
 

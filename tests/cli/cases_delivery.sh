@@ -107,6 +107,11 @@ case_exec_count() {
     has_lag orders g 0 || fail "--idle-exit left a lag of $(lag orders g)"
     expect 7 segmenter consume orders -g g -e --exec true
     expect 7 segmenter consume orders -g g --idle-exit 100ms --exec true
+    # What failed for the last time is done as well.
+    expect 0 segmenter consume orders -g f -n 2 --max-attempts 2 --retry-delay 1ms --exec false
+    expect 0 segmenter dlq ls orders -g f --json
+    [ "$(wc -l <out)" -eq 2 ] || fail "$(wc -l <out) dead letters, not 2"
+    has_lag orders f 98 || fail "a lag of $(lag orders f), not 98"
 }
 
 # Workers handle keys at once, and each key in order, also over failures.
