@@ -5,18 +5,12 @@
 #include <fcntl.h>
 #include <stdatomic.h>
 #include <stddef.h>
-#include <time.h>
 #include <unistd.h>
 
 static const int caught_signals[] = {SIGINT, SIGTERM, SIGHUP};
 #define N_SIGNALS (sizeof caught_signals / sizeof *caught_signals)
 
-/* A second one so soon is the same: timeout(1) sends its signal to the process, and to its
- * group. */
-enum { SAME_MS = 200 };
-
 static atomic_int caught; /* read by any thread */
-static _Atomic int64_t caught_at;
 static int wake[2] = {-1, -1};
 static int again[2] = {-1, -1}; /* the second signal, where somebody asked for it */
 static _Atomic(seg_consumer *) to_stop;
@@ -36,30 +30,11 @@ static void handle_second(int sig) {
     errno = saved;
 }
 
-static int64_t now_ms(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
-/* After the first one each of them ends the process at once: an orderly end can hang on a server
- * that does not answer, and the user must not need kill -9 for it. */
-static void handle_again(int sig) {
-    if (now_ms() - atomic_load(&caught_at) < SAME_MS) {
-        return;
-    }
-    if (again[1] >= 0) {
-        handle_second(sig);
-    } else {
-        signal(sig, SIG_DFL);
-        raise(sig);
-    }
-}
-
 static void handle(int sig) {
     int saved = errno;
-    atomic_store(&caught_at, now_ms());
-    set_all(handle_again);
+    /* From now on each of them ends the process at once: an orderly end can hang on a server that
+     * does not answer, and the user must not need kill -9 for it. */
+    set_all(again[1] >= 0 ? handle_second : SIG_DFL);
     atomic_store(&caught, sig);
     seg_consumer *consumer = atomic_load(&to_stop);
     if (consumer) {

@@ -639,9 +639,8 @@ static long long known(const model *m) {
     long long n = 0;
     for (size_t i = 0; i < INPUTS; i++) {
         n += m->in[i].any;
-        for (size_t k = 0; k < OFFSETS; k++)
-            for (size_t x = 0; x < INDEXES; x++)
-                n += m->in[i].known[k][x];
+        for (size_t k = 0; k < OFFSETS * INDEXES; k++)
+            n += m->in[i].known[k / INDEXES][k % INDEXES];
     }
     return n;
 }
