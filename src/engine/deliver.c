@@ -113,6 +113,7 @@ static pass out_or_park(sg_holding *h, const sg_block *b, uint64_t offset) {
  * marked at once, and the head waits until that is stored: so after a crash the partition comes
  * in its order, and costs one commit more. */
 static void mark_failed(sg_holding *h, uint64_t offset) {
+    uint64_t head = offset;
     while (sg_window_failed(h->window, offset, 1, &offset) && offset < h->fetch_at) {
         if (sg_window_fate_of(h->window, offset) == SG_DELIVER) {
             if (!sg_window_mark(h->window, offset, false))
@@ -121,7 +122,7 @@ static void mark_failed(sg_holding *h, uint64_t offset) {
         }
         offset++;
     }
-    h->marking = true;
+    h->marking = h->marked_to > head; /* otherwise there was no memory: at the next look */
     h->marked_version = sg_holding_version(h);
 }
 
