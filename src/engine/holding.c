@@ -257,7 +257,7 @@ bool sg_holding_dirty(const sg_holding *h) {
 void sg_holding_announced(sg_holding *h) {
     if (h->sending_high > h->announced)
         h->announced = h->sending_high;
-    if (h->gated && h->ahead < AHEAD_MAX)
+    if (h->gated && h->commit_seq > 1 && h->ahead < AHEAD_MAX) /* all wait for the first one */
         h->ahead *= 2;
     h->gated = false;
     while (h->called_at < h->n_called && h->called[h->called_at].version <= h->sending_version)
