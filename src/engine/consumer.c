@@ -52,10 +52,6 @@ void sg_consumer_overtaken(seg_consumer *c, sg_holding *h, uint64_t first, uint6
     sg_consumer_notice(c, h->partition);
 }
 
-void sg_consumer_buffered(seg_consumer *c, sg_holding *h, size_t before) {
-    c->buffered = c->buffered - before + h->buffered;
-}
-
 /* What is not sent yet is left to the next owner; what is under way may still be stored, once. */
 static void drop_letters(seg_consumer *c, sg_holding *h) {
     size_t at = 0;
@@ -76,7 +72,6 @@ void sg_consumer_drop(seg_consumer *c, sg_holding *h, bool lost) {
     c->acks_lost = c->acks_lost || h->last_ack > h->stored_ack || h->awaited > 0;
     if (lost)
         n->lost = n->lost || n->epoch == h->epoch;
-    c->buffered -= h->buffered;
     c->owned[h->index] = c->owned[--c->n_owned];
     c->owned[h->index]->index = h->index;
     c->holdings[h->partition] = NULL;

@@ -88,7 +88,7 @@ struct seg_consumer {
     int64_t safe_until;  /* nothing is handed out past it */
     int64_t next_expiry; /* no ack timeout runs out before it */
     int64_t close_deadline;
-    size_t buffered; /* sum of the holdings' */
+    size_t buffered; /* sum of the holdings', kept by them */
     bool dry;        /* the last look found nothing that it could deliver */
     seg_error fault; /* why it is over; status SEG_OK while it is not */
     seg_consumer_stats stats;
@@ -179,8 +179,6 @@ void sg_consumer_todo(seg_consumer *c, sg_holding *h);
 void sg_consumer_notice(seg_consumer *c, uint32_t partition);
 void sg_consumer_overtaken(seg_consumer *c, sg_holding *h, uint64_t first, uint64_t count);
 void sg_consumer_drop(seg_consumer *c, sg_holding *h, bool lost);
-/* h->buffered has changed, from `before`. */
-void sg_consumer_buffered(seg_consumer *c, sg_holding *h, size_t before);
 
 /* Application thread, lock not held: when all is over, it hears that its partitions are gone. */
 void sg_consumer_tell_rest(seg_consumer *c);

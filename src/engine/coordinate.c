@@ -20,7 +20,7 @@ static bool granted(seg_consumer *c, uint32_t partition, uint64_t epoch) {
         return false;
     if (c->holdings[partition] != NULL)
         sg_consumer_drop(c, c->holdings[partition], true);
-    sg_holding *h = sg_holding_new(partition, epoch, c->log_keys[partition]);
+    sg_holding *h = sg_holding_new(partition, epoch, c->log_keys[partition], &c->buffered);
     if (h == NULL)
         return false;
     h->ordering = c->ordering;
@@ -35,11 +35,9 @@ static bool granted(seg_consumer *c, uint32_t partition, uint64_t epoch) {
 
 /* It has to go: nothing more is delivered of it. */
 static void revoked(seg_consumer *c, sg_holding *h, int64_t deadline) {
-    size_t before = h->buffered;
     h->state = SG_DRAINING;
     h->drain_deadline = deadline;
     sg_holding_drop_fresh(h);
-    sg_consumer_buffered(c, h, before);
     sg_consumer_notice(c, h->partition);
     sg_consumer_todo(c, h);
 }
@@ -233,7 +231,7 @@ static int64_t drain(seg_consumer *c, sg_holding *h, int64_t now) {
     bool idle = h->window == NULL || ((leaving || sg_window_in_flight(h->window) == 0) &&
                                       h->letters.count + h->awaited == 0);
     if (h->window != NULL && !idle && now < h->drain_deadline) {
-        if (sg_window_version(h->window) + h->touched != h->stored_version) {
+        if (sg_holding_dirty(h)) {
             sg_consumer_store(c, h, false);
             return h->busy ? INT64_MAX : now + SYNC_RETRY_MS;
         }

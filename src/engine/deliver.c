@@ -76,6 +76,7 @@ static void next_record(sg_holding *h) {
     if (++h->at_record < b->count)
         return;
     h->buffered -= b->blob.len;
+    *h->total -= b->blob.len;
     h->at_record = 0;
     h->at_block++;
     h->swept = 0; /* it may be settled already */
@@ -92,8 +93,8 @@ static bool has_share(sg_holding *h, size_t share) {
 typedef enum pass { PASS_ON, PASS_OUT, PASS_STOP } pass;
 
 /* It has to wait in its lane: pass it. */
-static pass park(sg_holding *h, uint64_t lane, uint64_t offset, int64_t due) {
-    if (!sg_lanes_wait(h->lanes, lane, offset, due))
+static pass park(sg_holding *h, uint64_t lane, uint64_t offset) {
+    if (!sg_lanes_wait(h->lanes, lane, offset, 0))
         return PASS_STOP;
     next_record(h);
     return PASS_ON;
@@ -106,7 +107,7 @@ static pass out_or_park(sg_holding *h, const sg_block *b, uint64_t offset) {
     uint64_t lane = sg_holding_lane(h, b, offset);
     if (!sg_lanes_blocked(h->lanes, lane))
         return PASS_OUT;
-    return h->ordering == SEG_BY_PARTITION ? PASS_STOP : park(h, lane, offset, 0);
+    return h->ordering == SEG_BY_PARTITION ? PASS_STOP : park(h, lane, offset);
 }
 
 /* At the head is one that has failed under an earlier owner. All of those that are fetched are

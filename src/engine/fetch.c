@@ -104,7 +104,7 @@ static bool accept_entry(seg_consumer *c, sg_holding *h, sg_reply *entry) {
         foreign(c, h, offset, why);
         return false;
     }
-    size_t bytes = blob.len, before = h->buffered;
+    size_t bytes = blob.len;
     sg_block *b = sg_block_new(blob, offset, c->stream.seed, &why);
     if (b == NULL) {
         if (why != NULL)
@@ -117,7 +117,6 @@ static bool accept_entry(seg_consumer *c, sg_holding *h, sg_reply *entry) {
     uint64_t gap = sg_holding_put(h, b);
     if (gap == UINT64_MAX)
         return false;
-    sg_consumer_buffered(c, h, before);
     if (gap > 0)
         missed(c, h, from, gap);
     return true;

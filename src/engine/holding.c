@@ -10,13 +10,14 @@
 #define AHEAD_MIN 256
 #define AHEAD_MAX 65536
 
-sg_holding *sg_holding_new(uint32_t partition, uint64_t epoch, const char *log_key) {
+sg_holding *sg_holding_new(uint32_t partition, uint64_t epoch, const char *log_key, size_t *total) {
     sg_holding *h = sg_calloc(1, sizeof *h);
     if (h == NULL)
         return NULL;
     h->partition = partition;
     h->epoch = epoch;
     h->log_key = log_key;
+    h->total = total;
     h->ahead = AHEAD_MIN;
     sg_map_init(&h->letters);
     sg_map_init(&h->reasons);
@@ -25,13 +26,18 @@ sg_holding *sg_holding_new(uint32_t partition, uint64_t epoch, const char *log_k
     return h;
 }
 
-/* Forget the blocks from index `from` on. */
+static void release(sg_holding *h, sg_block *b) {
+    h->bytes -= b->blob.len;
+    sg_block_unref(b);
+}
+
+/* Forget the blocks from index `from` on; those before it are passed, or as good as. */
 static void drop_blocks(sg_holding *h, size_t from) {
-    for (size_t i = from; i < h->n_blocks; i++) {
-        h->bytes -= h->blocks[i]->blob.len;
-        sg_block_unref(h->blocks[i]);
-    }
+    for (size_t i = from; i < h->n_blocks; i++)
+        release(h, h->blocks[i]);
     h->n_blocks = from;
+    *h->total -= h->buffered;
+    h->buffered = 0;
 }
 
 void sg_holding_drop_fresh(sg_holding *h) {
@@ -41,13 +47,11 @@ void sg_holding_drop_fresh(sg_holding *h) {
     if (keep < h->n_blocks)
         h->fetch_at = h->blocks[keep]->first;
     drop_blocks(h, keep);
-    h->buffered = 0;
 }
 
 void sg_holding_reset(sg_holding *h) {
     drop_blocks(h, 0);
     h->at_block = h->at_record = 0;
-    h->buffered = 0;
     sg_window_free(h->window);
     sg_lanes_free(h->lanes);
     sg_free(h->note);
@@ -161,6 +165,7 @@ uint64_t sg_holding_put(sg_holding *h, sg_block *b) {
     h->blocks[h->n_blocks++] = b;
     h->bytes += b->blob.len;
     h->buffered += b->blob.len;
+    *h->total += b->blob.len;
     h->fetch_at = b->first + b->count;
     h->starved = false;
     return missing;
@@ -199,10 +204,8 @@ static void shift(sg_holding *h, size_t n) {
 void sg_holding_trim(sg_holding *h) {
     uint64_t committed = sg_window_committed(h->window);
     size_t n = 0;
-    while (n < h->at_block && h->blocks[n]->first + h->blocks[n]->count <= committed) {
-        h->bytes -= h->blocks[n]->blob.len;
-        sg_block_unref(h->blocks[n++]);
-    }
+    while (n < h->at_block && h->blocks[n]->first + h->blocks[n]->count <= committed)
+        release(h, h->blocks[n++]);
     if (n > 0)
         shift(h, n);
 }
@@ -221,8 +224,7 @@ void sg_holding_sweep(sg_holding *h) {
     h->swept = sg_window_version(h->window);
     for (size_t i = 0; i < h->n_blocks; i++) {
         if (i < passed && is_settled(h, h->blocks[i])) {
-            h->bytes -= h->blocks[i]->blob.len;
-            sg_block_unref(h->blocks[i]);
+            release(h, h->blocks[i]);
             h->at_block--;
         } else {
             h->blocks[kept++] = h->blocks[i];

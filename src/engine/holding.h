@@ -64,6 +64,7 @@ typedef struct sg_holding {
     uint64_t fetch_at;
     size_t bytes;    /* of all blocks */
     size_t buffered; /* of those not passed to their end */
+    size_t *total;   /* the consumer's sum of them */
     uint64_t swept;  /* version at the last look for settled blocks */
     bool fetching;   /* in the XREAD under way */
     bool repairing;  /* an entry that is not ours is being looked into */
@@ -109,7 +110,7 @@ typedef struct sg_holding {
     sg_backoff backoff;
 } sg_holding;
 
-sg_holding *sg_holding_new(uint32_t partition, uint64_t epoch, const char *log_key);
+sg_holding *sg_holding_new(uint32_t partition, uint64_t epoch, const char *log_key, size_t *total);
 /* What is in letters, reasons and outputs is freed by its owners before (sg_consumer_drop). */
 void sg_holding_free(sg_holding *h);
 

@@ -156,14 +156,13 @@ static void tell_held(seg_consumer *c, sg_holding *h, int64_t now) {
 
 static bool take_from(seg_consumer *c, sg_holding *h, seg_batch *b, size_t max, int64_t deadline,
                       int64_t now) {
-    size_t before = h->buffered, share = parked_share(c);
+    size_t share = parked_share(c);
     bool memory = true;
     sg_next next;
     while (b->count < max && (memory = make_room(b)) && sg_holding_next(h, share, &next))
         if (!(memory = hand_out(c, h, b, &next, deadline)))
             break;
     sg_holding_trim(h); /* blocks of which nothing was wanted */
-    sg_consumer_buffered(c, h, before);
     if (h->held)
         tell_held(c, h, now);
     if (sg_holding_dirty(h)) {
@@ -218,9 +217,7 @@ static bool nothing_beside(seg_consumer *c, int64_t now) {
 }
 
 static sg_alone look_alone(seg_consumer *c, sg_holding *h, sg_next *next) {
-    size_t before = h->buffered;
     sg_alone what = sg_holding_next_alone(h, c->isolate_at, c->max_attempts, next);
-    sg_consumer_buffered(c, h, before);
     if (what == SG_ALONE_CONVICTED)
         sg_consumer_bury(c, h, next->offset, SG_REASON_CRASHED);
     if (what == SG_ALONE_WAIT && sg_holding_dirty(h)) {
@@ -305,17 +302,11 @@ bool sg_consumer_deliverable(seg_consumer *c, int64_t now) {
     sg_holding *h = suspicious(c);
     if (h != NULL && any_in_flight(c))
         return c->isolate_until == 0 || now >= c->isolate_until;
-    if (h != NULL) {
-        size_t before = h->buffered;
-        bool found = sg_holding_has_suspect(h, c->isolate_at);
-        sg_consumer_buffered(c, h, before);
-        return found;
-    }
+    if (h != NULL)
+        return sg_holding_has_suspect(h, c->isolate_at);
     for (size_t i = 0; i < c->n_owned; i++) {
         h = c->owned[i];
-        size_t before = h->buffered;
         bool found = may_take(c, h) && sg_holding_next(h, parked_share(c), &next);
-        sg_consumer_buffered(c, h, before);
         /* It stays in todo while a commit is under way: then the answer wakes the loop. */
         if (h->window != NULL && sg_holding_dirty(h) && !sg_node_linked(&h->todo)) {
             sg_consumer_todo(c, h);
