@@ -189,7 +189,8 @@ typedef struct workshop {
     atomic_int busy[N_KEYS], most;
     atomic_uint calls[WATCHED];
     atomic_bool stuck[2], told;
-    atomic_uint early; /* before it was told */
+    atomic_uint early;   /* before it was told */
+    atomic_uint starved; /* said its verdict without memory */
     seg_delivery first;
 } workshop;
 
@@ -300,10 +301,12 @@ static seg_verdict fail_without_memory(const seg_message *m, seg_settlement *how
         return leave(w, number, SEG_ACK);
     }
     sg_alloc_fail_at(1, 0);
+    atomic_fetch_add(&w->starved, 1);
     return leave(w, number, verdicts[number % 3]);
 }
 
-/* There is no memory for what a handler says: its message is not stuck for that. */
+/* There is no memory for what a handler says: its message is not stuck for that. The allocation
+ * that fails may be any thread's, so this one makes none until all verdicts have been said. */
 TEST(verdicts_without_memory_are_not_lost) {
     enum { N = 36 };
     bench b = set_up(1);
@@ -311,8 +314,9 @@ TEST(verdicts_without_memory_are_not_lost) {
     rig_put_keys(b.p, (const char *const[]){"a", "b", "c", "d", "e", "f", "g", "h"}, N_KEYS, 0, N);
     b.k = rig_consumer(b.c, "s", &(rig_join){.group = "g", .session_timeout = 60000});
     start(&b, &w, fail_without_memory, 2);
-    finish(&b);
+    WAIT_FOR(RIG_MS, atomic_load(&w.starved) == N);
     sg_alloc_fail_at(0, 0);
+    finish(&b);
     for (unsigned i = 0; i < N; i++) {
         CHECK_GE(atomic_load(&w.calls[i]) + (i % 3 == 2 ? 1 : 0), 2);
     }
