@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "consume.h"
+#include "loss.h"
 #include "place.h"
 #include "signals.h"
 
@@ -247,6 +248,11 @@ static void on_overtaken(uint32_t partition, seg_id first, uint64_t count, void 
              count, count == 1 ? "" : "s", partition, first.offset);
 }
 
+static void on_loss(const seg_loss *loss, void *arg) {
+    (void)arg;
+    cli_loss_note(loss);
+}
+
 /* ---- The command ----------------------------------------------------------------------------- */
 
 static const char *const places = "earliest, latest, OFFSET, @TIME or -DURATION";
@@ -318,6 +324,7 @@ static int fill_options(cli_consuming *c, seg_consumer_options *opts) {
     opts->on_rebalance = on_rebalance;
     opts->rebalance_arg = c;
     opts->on_overtaken = on_overtaken;
+    opts->on_loss = on_loss;
     return read_start(opts, o->offset);
 }
 

@@ -16,6 +16,7 @@
 #include "format.h"
 #include "json.h"
 #include "lines.h"
+#include "loss.h"
 #include "signals.h"
 
 enum {
@@ -93,6 +94,7 @@ typedef struct job {
     const char *input; /* name of the file that is being read */
     uint64_t sent, stored, failed, unknown, bytes;
     seg_error first; /* why the first message failed */
+    bool lossy;      /* the server lost some that it had stored */
     bool progress;   /* a terminal is watching, and is not what is being read */
     int64_t started_us, drawn_us;
 } job;
@@ -377,6 +379,10 @@ static int report(const job *j, outcome read, bool verbose) {
     if (cli_signal_caught()) {
         return cli_failure("interrupted: %" PRIu64 " message%s stored", j->stored, plural);
     }
+    if (j->lossy) {
+        return cli_failure("%" PRIu64 " message%s stored, of which the server has lost some",
+                           j->stored, plural);
+    }
     if (verbose || isatty(STDERR_FILENO)) {
         double seconds = (double)(cli_now_us() - j->started_us) / 1e6;
         cli_note("%" PRIu64 " message%s stored, %" PRIu64 " bytes, %.1f s, %.0f/s", j->stored,
@@ -420,12 +426,22 @@ static bool prepare(job *j) {
     return split_headers(j);
 }
 
+/* What was stored of this run and is gone; the rest of the input is sent all the same. */
+static void on_loss(const seg_loss *loss, void *arg) {
+    job *j = arg;
+    erase_progress(j);
+    cli_loss_note(loss);
+    j->lossy = true;
+}
+
 static int produce(job *j, seg_client *client, const cli_run *run) {
     seg_producer_options opts;
     SEG_INIT(&opts);
     opts.linger = j->opts->linger;
     opts.delivery_timeout = j->opts->delivery_timeout;
     opts.max_message = (size_t)j->opts->max_message;
+    opts.on_loss = on_loss;
+    opts.loss_arg = j;
     seg_error err;
     if (seg_producer_open(&j->producer, client, run->args[0], &opts, &err) != SEG_OK) {
         return cli_error(&err);

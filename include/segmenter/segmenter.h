@@ -103,7 +103,7 @@ typedef struct seg_bytes {
 
 /* A message's place in its partition. Ordered by era, then offset. */
 typedef struct seg_id {
-    uint64_t era;    /* generation of the partition's log, 1 at creation */
+    uint64_t era;    /* generation of the partition's log: 1, later the time when it began (ms) */
     uint64_t offset; /* 0, 1, 2 ... */
 } seg_id;
 
@@ -330,6 +330,29 @@ SEG_API void seg_seek_plan_free(seg_seek_plan *p);
 SEG_API seg_status seg_group_seek(seg_seek_plan **out, seg_client *c, const char *stream,
                                   const char *group, const seg_seek_options *opts, seg_error *err);
 
+/* ---- Loss ----------------------------------------------------------------------------------- */
+
+/* A server that crashes, is restored, or is replaced by a replica may lose what it had acknowledged
+ * (see docs/guarantees.md). Then a new era begins in each partition with its next message: no offset
+ * of an era is ever given to another message. Whoever knows of what is gone is told, before anything
+ * else is delivered or sent, and goes on. */
+typedef enum seg_loss_what {
+    SEG_LOST_MESSAGES =
+        1,        /* the messages first .. end - 1 of `era`, which this producer had sent, or
+                              this consumer had read, are gone; all before them are there */
+    SEG_LOST_ACKS /* the group had acknowledged up to `end`, and the server knows only of what is
+                     before `first`: what lies between may be delivered again */
+} seg_loss_what;
+
+typedef struct seg_loss {
+    seg_loss_what what;
+    uint32_t partition;
+    uint64_t era, first, end;
+} seg_loss;
+
+/* Run by the calls that run the other callbacks. */
+typedef void seg_loss_fn(const seg_loss *loss, void *arg);
+
 /* ---- Producer ----------------------------------------------------------------------------- */
 
 /* A message to send. */
@@ -353,6 +376,9 @@ typedef struct seg_producer_options {
                                  that is larger travels alone. */
     size_t max_message;       /* bytes of key, value and headers; default 1 MiB; up to 64 MiB */
     size_t max_queued;        /* bytes of all that is not yet acknowledged; default 32 MiB */
+    seg_loss_fn *on_loss; /* run by poll, flush and close. Without it a send ends with ELOST, once
+                                 for each loss: the next one, or the first that waits */
+    void *loss_arg;
 } seg_producer_options;
 
 /* Errors: ENOENT (no such stream), EACCES (a right is missing), and the client's.
@@ -397,6 +423,7 @@ typedef struct seg_producer_stats {
     size_t size;
     uint64_t stored, failed, queued, batches, retries, full; /* full: FULL answers */
     uint64_t queued_bytes;
+    uint64_t losses; /* times that it was found out that the server had lost something */
 } seg_producer_stats;
 SEG_API void seg_producer_get_stats(const seg_producer *p, seg_producer_stats *out);
 
@@ -478,6 +505,9 @@ typedef struct seg_consumer_options {
     int64_t max_poll_interval; /* a consumer whose application takes nothing for so long, while
                                   messages wait, gives its partitions back and joins again with its
                                   next poll; at least 100; default 300000; SEG_FOREVER */
+    seg_loss_fn *on_loss; /* run by poll and seg_consumer_run. Without it the next poll, or the run,
+                             ends with ELOST, once for each loss, and the one after that goes on */
+    void *loss_arg;
 } seg_consumer_options;
 
 /* Join `group` on `stream`; the group is created on first use. Returns once the member is known to
@@ -513,10 +543,11 @@ SEG_API void seg_batch_free(seg_batch *b);                             /* acknow
  * application's hands does not hold up others: after SEG_RETRY settle the later messages of its
  * key that you hold with SEG_RELEASE, unhandled, and they come again in order. Runs the
  * callbacks. `*out` is always set on SEG_OK. Errors, each meaning that this consumer is over,
- * has left its group and wants closing: ENOENT (stream or group deleted), ELOST (the server has
- * less than what was read or committed), EFENCED (replaced by a newer consumer of its name),
- * ECLOSED (after seg_consumer_stop), EACCES, ESERVER, EPROTO. A lost connection is no error:
- * poll returns empty batches and the consumer reconnects. One thread at a time (SEG_EBUSY). */
+ * has left its group and wants closing: ENOENT (stream or group deleted), ELOST (a part of the
+ * stream's data is missing), EFENCED (replaced by a newer consumer of its name), ECLOSED (after
+ * seg_consumer_stop), EACCES, ESERVER, EPROTO. Not so where on_loss is NULL: then one ELOST tells of
+ * a loss, and the next poll goes on. A lost connection is no error: poll returns empty batches and
+ * the consumer reconnects. One thread at a time (SEG_EBUSY). */
 SEG_API seg_status seg_consumer_poll(seg_batch **out, seg_consumer *c, size_t max, int64_t wait,
                                      seg_error *err);
 
@@ -650,6 +681,7 @@ typedef struct seg_consumer_stats {
     uint64_t handler_us, handler_us_max; /* their time: sum, longest */
     uint64_t
         handler_us_log2[24]; /* how many took less than 2^(i+1) us; the last one has the rest */
+    uint64_t losses;         /* times that it was found out that the server had lost something */
 } seg_consumer_stats;
 SEG_API void seg_consumer_get_stats(const seg_consumer *c, seg_consumer_stats *out);
 

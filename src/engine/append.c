@@ -17,9 +17,10 @@
 
 /* What was numbered in the old generation and has no sure outcome cannot be sent under the new one:
  * it would be stored twice, if it is stored already. Forwarded ones have an identity: they can. */
-static void new_generation(sg_lane *lane) {
+void sg_lane_new_generation(sg_lane *lane) {
     lane->generation++;
     lane->next_seq = 1;
+    lane->known_seq = 0;
     if (lane->n_flying > 0)
         lane->rewinding = true;
     for (sg_node *n = lane->ready.head.next, *next; n != &lane->ready.head; n = next) {
@@ -31,11 +32,11 @@ static void new_generation(sg_lane *lane) {
     }
 }
 
-static void give_up(sg_lane *lane, sg_outbatch *b, seg_status status, const char *text) {
+void sg_lane_give_up(sg_lane *lane, sg_outbatch *b, seg_status status, const char *text) {
     bool numbered = b->first_seq != 0 && b->generation == lane->generation;
     sg_outbatch_fail(b, status, text);
     if (numbered)
-        new_generation(lane);
+        sg_lane_new_generation(lane);
 }
 
 /* Back into ready, in order of creation: at most SG_FLIGHTS are ever out of place. */
@@ -66,13 +67,14 @@ static void expire(sg_lane *lane, int64_t now) {
         sg_lane_close_open(lane);
     while ((b = overdue(&lane->flying, now)) != NULL) {
         b->unsure = true;
-        give_up(lane, b, SEG_EUNKNOWN, "no answer of the server within the delivery timeout");
+        sg_lane_give_up(lane, b, SEG_EUNKNOWN,
+                        "no answer of the server within the delivery timeout");
     }
     while ((b = overdue(&lane->ready, now)) != NULL) {
         if (lane->refusal.status != SEG_OK)
-            give_up(lane, b, lane->refusal.status, lane->refusal.text);
+            sg_lane_give_up(lane, b, lane->refusal.status, lane->refusal.text);
         else
-            give_up(lane, b, SEG_ETIMEDOUT, "the delivery timeout has passed");
+            sg_lane_give_up(lane, b, SEG_ETIMEDOUT, "the delivery timeout has passed");
     }
 }
 
@@ -99,7 +101,7 @@ static void verdict(void *arg, const sg_result *r) {
         sg_loop_wake(&p->actor);
 }
 
-static void ask_verdict(seg_producer *p) {
+void sg_producer_verdict(seg_producer *p) {
     if (p->asking || atomic_load(&p->client->closed))
         return;
     p->asking = sg_stream_get_send(p->client->commands, &p->stream, verdict, p);
@@ -121,7 +123,7 @@ static void refused(seg_producer *p, sg_lane *lane, sg_outbatch *b, const sg_app
         seg_error err;
         sg_fail(&err, a->err.status, "partition %u of stream \"%s\": %s", lane->partition,
                 p->stream.name, a->err.text);
-        give_up(lane, b, err.status, err.text);
+        sg_lane_give_up(lane, b, err.status, err.text);
     } else
         not_now(p, lane, b, &a->err);
 }
@@ -154,7 +156,7 @@ static void full(seg_producer *p, sg_lane *lane, sg_outbatch *b, const sg_append
     if (split(lane, b, a->room))
         lane->refusal = a->err;
     else if (p->stream.on_full == SEG_FAIL && !b->forwarding)
-        give_up(lane, b, SEG_EFULL, a->err.text);
+        sg_lane_give_up(lane, b, SEG_EFULL, a->err.text);
     else
         not_now(p, lane, b, &a->err);
 }
@@ -166,9 +168,15 @@ static void gap(seg_producer *p, sg_lane *lane, sg_outbatch *b, const seg_error 
         requeue(lane, b); /* one before it did not make it: both are sent again */
         return;
     }
+    if (!lane->gap_told) {
+        lane->gap_told = true;
+        sg_lane_doubt(lane);
+        requeue(lane, b);
+        return;
+    }
     sg_log_write(&p->client->log, SEG_LOG_ERROR, "lost", "stream %s, partition %u: %s",
                  p->stream.name, lane->partition, err->text);
-    give_up(lane, b, SEG_ELOST, err->text);
+    sg_lane_give_up(lane, b, SEG_ELOST, err->text);
 }
 
 static bool hold(sg_outbatch *b, seg_bytes list, sg_held how) {
@@ -186,12 +194,13 @@ static void held(seg_producer *p, sg_lane *lane, sg_outbatch *b, const sg_append
     bool fenced = hold(b, a->fenced, SG_HELD_FENCED);
     bool differs = hold(b, a->differs, SG_HELD_DIFFERS);
     if (!dups && !fenced && !differs) {
-        give_up(lane, b, SEG_EPROTO,
-                "the server says that it holds messages of a batch, but names none of them");
+        sg_lane_give_up(
+            lane, b, SEG_EPROTO,
+            "the server says that it holds messages of a batch, but names none of them");
         return;
     }
     if (b->unsure)
-        new_generation(lane);
+        sg_lane_new_generation(lane);
     else
         lane->next_seq = b->first_seq;
     b->first_seq = 0;
@@ -214,7 +223,7 @@ static bool begin_anew(seg_producer *p, sg_lane *lane, sg_outbatch *b, const sg_
                  p->stream.name, lane->partition, a->err.text);
     if (after > lane->generation)
         lane->generation = after;
-    new_generation(lane);
+    sg_lane_new_generation(lane);
     not_now(p, lane, b, &a->err);
     return true;
 }
@@ -230,6 +239,9 @@ static void answered(seg_producer *p, sg_lane *lane, sg_outbatch *b, const sg_ap
     switch (a->kind) {
     case SG_APPEND_STORED:
         b->offset = a->offset;
+        b->era = lane->eras.n > 0 && a->offset != UINT64_MAX ? sg_eras_of(&lane->eras, a->offset)
+                                                             : sg_lane_era(lane);
+        sg_lane_knows(lane, b);
         lane->refusal.status = SEG_OK;
         lane->full_told = false;
         sg_backoff_reset(&lane->backoff);
@@ -244,20 +256,24 @@ static void answered(seg_producer *p, sg_lane *lane, sg_outbatch *b, const sg_ap
         break;
     case SG_APPEND_STALE:
         if (!begin_anew(p, lane, b, a))
-            give_up(lane, b, a->err.status, a->err.text);
+            sg_lane_give_up(lane, b, a->err.status, a->err.text);
+        break;
+    case SG_APPEND_ERA:
+        sg_lane_doubt(lane);
+        requeue(lane, b);
         break;
     case SG_APPEND_HELD:
         held(p, lane, b, a);
         break;
     case SG_APPEND_LOST:
         not_now(p, lane, b, &a->err);
-        ask_verdict(p);
+        sg_producer_verdict(p);
         break;
     case SG_APPEND_REFUSED:
         refused(p, lane, b, a);
         break;
     default:
-        give_up(lane, b, a->err.status, a->err.text);
+        sg_lane_give_up(lane, b, a->err.status, a->err.text);
     }
 }
 
@@ -311,13 +327,13 @@ static bool send_append(seg_producer *p, sg_append *a, sg_outbatch *b) {
 static bool send_batch(seg_producer *p, sg_lane *lane, sg_outbatch *b, int64_t now) {
     if (lane->next_seq > 1 && lane->n_flying == 0 && b->first_seq == 0 &&
         now - lane->used > IDLE_MS)
-        new_generation(lane);
+        sg_lane_new_generation(lane);
     bool fresh = b->first_seq == 0 || b->generation != lane->generation;
     uint64_t seq = fresh ? lane->next_seq : b->first_seq;
     sg_append a = {.stream = &p->stream,
                    .partition = lane->partition,
                    .producer = p->id,
-                   .era = 1,
+                   .era = sg_lane_era(lane),
                    .generation = lane->generation,
                    .first_seq = seq,
                    .count = b->writer.count,
@@ -383,6 +399,8 @@ static int64_t serve(seg_producer *p, sg_lane *lane, int64_t now) {
         return earliest_deadline(lane, due);
     if (now < lane->not_before)
         return earliest_deadline(lane, lane->not_before);
+    if (lane->doubtful)
+        return earliest_deadline(lane, sg_lane_probe(lane, now));
     /* After a refusal one feels its way: those behind it would only be gaps. */
     uint32_t most = lane->refusal.status != SEG_OK ? 1 : SG_FLIGHTS;
     while (lane->n_flying < most) {
@@ -405,13 +423,15 @@ int64_t sg_producer_run(void *arg, int64_t now) {
         /* Also what has come back since, from under way. */
         sg_producer_fail_all(p, p->fault.status, p->fault.text);
     } else {
+        sg_producer_doubt(p);
         for (sg_node *n = p->busy.head.next, *next; n != &p->busy.head; n = next) {
             sg_lane *lane = SG_OF(n, sg_lane, busy);
             next = n->next;
             int64_t d = serve(p, lane, now);
             if (d < due)
                 due = d;
-            if (lane->open == NULL && lane->n_flying == 0 && sg_list_empty(&lane->ready))
+            if (lane->open == NULL && lane->n_flying == 0 && sg_list_empty(&lane->ready) &&
+                !lane->doubtful)
                 sg_list_remove(&lane->busy);
         }
     }

@@ -52,6 +52,20 @@ void sg_consumer_overtaken(seg_consumer *c, sg_holding *h, uint64_t first, uint6
     sg_consumer_notice(c, h->partition);
 }
 
+void sg_consumer_loss(seg_consumer *c, const seg_loss *loss) {
+    sg_notice *n = &c->notices[loss->partition];
+    seg_loss *of = loss->what == SEG_LOST_ACKS ? &n->lost_acks : &n->lost_messages;
+    bool more = of->end > 0 && of->era == loss->era; /* not told of the one before yet */
+    uint64_t first = more && of->first < loss->first ? of->first : loss->first;
+    uint64_t end = more && of->end > loss->end ? of->end : loss->end;
+    *of = *loss;
+    of->first = first;
+    of->end = end;
+    c->stats.losses++;
+    sg_loss_log(&c->client->log, c->stream.name, loss);
+    sg_consumer_notice(c, loss->partition);
+}
+
 /* What is not sent yet is left to the next owner; what is under way may still be stored, once. */
 static void drop_letters(seg_consumer *c, sg_holding *h) {
     size_t at = 0;
@@ -389,6 +403,8 @@ static seg_status configure(seg_consumer *c, const seg_consumer_options *o, seg_
     c->rebalance_arg = o->rebalance_arg;
     c->on_overtaken = o->on_overtaken;
     c->overtaken_arg = o->overtaken_arg;
+    c->on_loss = o->on_loss;
+    c->loss_arg = o->loss_arg;
     return SEG_OK;
 }
 

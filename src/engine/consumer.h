@@ -18,6 +18,7 @@
 #include "engine/client.h"
 #include "engine/holding.h"
 #include "engine/letters.h"
+#include "engine/loss.h"
 #include "engine/producer.h"
 #include "redis/ops.h"
 
@@ -29,6 +30,7 @@ typedef struct sg_notice {
     bool lost;      /* it ended by being lost */
     bool pending;   /* in the consumer's notices */
     uint64_t overtaken, overtaken_first, overtaken_era;
+    seg_loss lost_messages, lost_acks; /* end 0: none */
 } sg_notice;
 
 struct seg_consumer {
@@ -48,6 +50,8 @@ struct seg_consumer {
     void *rebalance_arg;
     seg_overtaken_fn *on_overtaken;
     void *overtaken_arg;
+    seg_loss_fn *on_loss;
+    void *loss_arg;
     atomic_bool stopping;
     atomic_uint references; /* one until it is closed and nothing is pending, one of each output */
 
@@ -90,6 +94,7 @@ struct seg_consumer {
     int64_t close_deadline;
     size_t buffered; /* sum of the holdings', kept by them */
     bool dry;        /* the last look found nothing that it could deliver */
+    seg_error loss;  /* that there is no callback for: the next poll ends with it */
     seg_error fault; /* why it is over; status SEG_OK while it is not */
     seg_consumer_stats stats;
 
@@ -149,6 +154,8 @@ void sg_consumer_carry(seg_consumer *c, sg_holding *h);
 bool sg_consumer_deliverable(seg_consumer *c, int64_t now);
 /* Run the application's callbacks; gives the lock up meanwhile. (poll.c) */
 void sg_consumer_tell(seg_consumer *c);
+/* Lock held. It heard of a loss for which it has no callback: the call ends so. Once. */
+bool sg_consumer_untold(seg_consumer *c, seg_error *err);
 /* The application comes for more: a consumer that rests joins again. */
 void sg_consumer_came(seg_consumer *c, int64_t now);
 /* One verdict (settle.c): SEG_OK, SEG_EFENCED, SEG_EINVAL or SEG_ENOMEM. The caller wakes the
@@ -178,6 +185,8 @@ int64_t sg_consumer_expire(seg_consumer *c, int64_t now);
 void sg_consumer_todo(seg_consumer *c, sg_holding *h);
 void sg_consumer_notice(seg_consumer *c, uint32_t partition);
 void sg_consumer_overtaken(seg_consumer *c, sg_holding *h, uint64_t first, uint64_t count);
+/* The server has lost what this consumer knew of the partition. */
+void sg_consumer_loss(seg_consumer *c, const seg_loss *loss);
 void sg_consumer_drop(seg_consumer *c, sg_holding *h, bool lost);
 
 /* Application thread, lock not held: when all is over, it hears that its partitions are gone. */

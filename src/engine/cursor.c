@@ -104,20 +104,25 @@ static void not_done(seg_consumer *c, sg_holding *h, const sg_cursor_answer *a) 
 
 /* ---- acquire ------------------------------------------------------------------------------ */
 
-static void begin_holding(seg_consumer *c, sg_holding *h, const sg_cursor_answer *a) {
+static void begin_holding(seg_consumer *c, sg_holding *h, sg_cursor_answer *a) {
     seg_error err;
     const char *damaged;
     uint64_t missed;
     if (a->committed > a->next) {
         sg_fail(&err, SEG_ELOST,
                 "the server lost messages of partition %u: its log ends before offset %llu, "
-                "group \"%s\" has acknowledged up to %llu",
+                "group \"%s\" has acknowledged up to %llu; move it (segmenter group seek)",
                 h->partition, (unsigned long long)a->next, c->group.name,
                 (unsigned long long)a->committed);
         sg_consumer_fail(c, &err);
         return;
     }
-    sg_place at = {.era = a->era,
+    sg_eras eras = {NULL, 0};
+    if (!sg_cursor_take_eras(a, &eras)) {
+        not_done(c, h, a);
+        return;
+    }
+    sg_place at = {.eras = &eras,
                    .committed = a->committed,
                    .first = a->first,
                    .since = a->since,
@@ -134,6 +139,7 @@ static void begin_holding(seg_consumer *c, sg_holding *h, const sg_cursor_answer
                     damaged);
             sg_consumer_fail(c, &err);
         }
+        sg_eras_fini(&eras);
         sg_holding_reset(h);
         h->not_before = sg_clock_ms() + RETRY_MS;
         return;
@@ -183,37 +189,75 @@ static void lost_ownership(seg_consumer *c, sg_holding *h) {
     sg_consumer_drop(c, h, true);
 }
 
+/* ---- loss -------------------------------------------------------------------------------- */
+
+static void on_raised(void *arg, const sg_result *r) {
+    sg_errand e = *(sg_errand *)arg;
+    (void)r; /* if it was lost, whoever else knows of it, or appends next, has the era raised */
+    sg_free(arg);
+    if (sg_consumer_enter(e.consumer))
+        sg_consumer_leave(e.consumer);
+}
+
+/* The log has not begun a new era since: make it, before what is lost has its offsets taken. */
+static void have_raised(seg_consumer *c, const sg_holding *h) {
+    sg_append probe = {.stream = &c->stream,
+                       .partition = h->partition,
+                       .producer = "loss",
+                       .era = h->era,
+                       .known = h->fetch_at};
+    sg_errand *e = sg_errand_new(c, h->partition, h->epoch, 0);
+    if (e != NULL && sg_append_send(c->client->commands, &probe, on_raised, e))
+        c->pending++;
+    else
+        sg_free(e);
+}
+
+/* What we hold of it is of a log, or of a cursor, that is no more. The partition is given back and
+ * comes again, to us or another, under a new epoch: so nothing that is still in hand can be taken for
+ * what has its offset now. */
+static void lose(seg_consumer *c, sg_holding *h, seg_loss_what what, uint64_t first, uint64_t end) {
+    seg_loss loss = {what, h->partition, h->era, first, end};
+    sg_consumer_loss(c, &loss);
+    if (what == SEG_LOST_MESSAGES)
+        have_raised(c, h);
+    sg_member_released(c->member, h->partition, h->epoch);
+    sg_consumer_drop(c, h, true);
+}
+
 /* ---- verify ------------------------------------------------------------------------------ */
 
 /* A new connection may lead to another server, or to the same one with older data (a failover, a
  * restart from a snapshot). Before anything more is delivered of a partition, its log and cursor
  * there are compared with what we know: what we read and what was stored must still be so. */
-static void compare(seg_consumer *c, sg_holding *h, const sg_cursor_answer *a) {
-    seg_error err;
-    if (a->next < h->fetch_at)
-        sg_fail(&err, SEG_ELOST,
-                "the server lost messages of partition %u: its log ends before offset %llu, and "
-                "messages up to %llu were read",
-                h->partition, (unsigned long long)a->next, (unsigned long long)h->fetch_at);
-    else if (a->epoch >
-             h->epoch) { /* before the offsets: it may have been moved back, which is no loss */
-        lost_ownership(c, h);
+static void compare(seg_consumer *c, sg_holding *h, sg_cursor_answer *a) {
+    uint64_t first;
+    sg_eras eras = {NULL, 0};
+    if (!sg_cursor_take_eras(a, &eras)) {
+        not_done(c, h, a);
         return;
-    } else if (a->committed < h->stored_offset || a->epoch < h->epoch)
-        sg_fail(&err, SEG_ELOST,
-                "the server lost acknowledgements of partition %u: it has offset %llu of epoch "
-                "%llu, and %llu of epoch %llu was stored",
-                h->partition, (unsigned long long)a->committed, (unsigned long long)a->epoch,
-                (unsigned long long)h->stored_offset, (unsigned long long)h->epoch);
-    else {
+    }
+    if (!sg_eras_follow(&h->eras, &eras)) {
+        sg_eras_fini(&eras);
+        h->not_before = sg_clock_ms() + RETRY_MS;
+        return;
+    }
+    bool lost = sg_eras_lost(&eras, h->era, h->fetch_at, a->next, &first);
+    sg_eras_fini(&eras);
+    if (lost) {
+        lose(c, h, SEG_LOST_MESSAGES, first, h->fetch_at);
+    } else if (a->epoch > h->epoch) {
+        /* Before the offsets: it may have been moved back, which is no loss. */
+        lost_ownership(c, h);
+    } else if (a->committed < h->stored_offset || a->epoch < h->epoch) {
+        lose(c, h, SEG_LOST_ACKS, a->committed, h->stored_offset);
+    } else {
         h->verified = true;
         if (a->clean || a->high < h->announced) { /* announced, but to another server, it seems */
             h->announced = a->clean ? a->committed : a->high;
             h->touched++;
         }
-        return;
     }
-    sg_consumer_fail(c, &err);
 }
 
 static void on_verified(void *arg, const sg_result *r) {
@@ -245,16 +289,6 @@ void sg_consumer_verify(seg_consumer *c, sg_holding *h) {
 
 /* ---- commit ------------------------------------------------------------------------------- */
 
-static void ahead(seg_consumer *c, const visit *v) {
-    seg_error err;
-    sg_fail(
-        &err, SEG_ELOST,
-        "the server lost messages of partition %u: its log ends before offset %llu, which group "
-        "\"%s\" has read past",
-        v->errand.partition, (unsigned long long)v->answer.number, c->group.name);
-    sg_consumer_fail(c, &err);
-}
-
 static void on_committed(void *arg, const sg_result *r) {
     visit v;
     if (!arrive(&v, arg, r))
@@ -274,7 +308,7 @@ static void on_committed(void *arg, const sg_result *r) {
         /* OLD: the cursor is past what we hold. Whoever did that, we are not its owner. */
         lost_ownership(c, h);
     } else if (v.answer.kind == SG_CURSOR_AHEAD) {
-        ahead(c, &v);
+        lose(c, h, SEG_LOST_MESSAGES, v.answer.number, h->fetch_at);
     } else {
         not_done(c, h, &v.answer);
     }

@@ -198,7 +198,8 @@ bool sg_holding_take(sg_holding *h, const sg_next *next, int64_t deadline, seg_m
         next_record(h);
     m->view = next->block->records[next->offset - next->block->first];
     atomic_init(&m->hint, 0);
-    m->delivery = (seg_delivery){{h->era, next->offset}, h->epoch, h->partition, attempt};
+    m->delivery = (seg_delivery){
+        {sg_eras_of(&h->eras, next->offset), next->offset}, h->epoch, h->partition, attempt};
     return true;
 }
 

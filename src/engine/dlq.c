@@ -154,9 +154,10 @@ bool sg_intent_has(const sg_intent *i, uint64_t offset) {
 /* ---- a chunk: some entries, and the cursor as it was just before --------------------------- */
 
 typedef struct sg_dlq_chunk {
-    uint64_t era, from, end; /* what was asked for */
-    uint64_t reached;        /* all before it is in here, or not there */
-    sg_window *window;       /* what is acknowledged */
+    sg_eras eras;
+    uint64_t from, end; /* what was asked for */
+    uint64_t reached;   /* all before it is in here, or not there */
+    sg_window *window;  /* what is acknowledged */
     sg_intent intent;
     size_t n_blocks, at_block, bytes;
     uint32_t at_record;
@@ -175,6 +176,7 @@ static void clear(chunk *c) {
     for (size_t i = 0; i < c->n_blocks; i++)
         sg_block_unref(c->blocks[i]);
     sg_window_free(c->window);
+    sg_eras_fini(&c->eras);
     memset(c, 0, sizeof *c);
 }
 
@@ -191,11 +193,14 @@ static void destroy(sg_task *t) {
     sg_free(j);
 }
 
-static seg_status load(job *j, const sg_cursor_answer *a, seg_error *err) {
+static seg_status load(job *j, sg_cursor_answer *a, seg_error *err) {
     chunk *c = j->chunk;
     uint64_t acked, first = a->committed > a->first ? a->committed : a->first;
     clear(c); /* a task that starts over has been here before */
-    c->era = a->era;
+    if (!sg_cursor_take_eras(a, &c->eras)) {
+        *err = a->err;
+        return err->status;
+    }
     c->from = j->from > first ? j->from : first;
     c->end = j->end < a->next ? j->end : a->next;
     c->reached = c->end;
@@ -237,7 +242,7 @@ static bool take_entries(job *j, const sg_range_answer *a) {
         uint64_t last;
         sg_blob blob;
         const char *why = "";
-        bool ours = sg_range_take(a, i, c->era, &last, &blob);
+        bool ours = sg_range_take(a, i, &c->eras, &last, &blob);
         if (ours) {
             size_t bytes = blob.len;
             sg_block *b = sg_block_new(blob, last, j->stream.seed, &why);
@@ -279,8 +284,8 @@ static void step(sg_task *t) {
         break;
     case 1:
         if (k->from < k->end)
-            sg_task_sent(t, sg_range_send(c, &j->stream, j->partition, k->era, k->from, k->end - 1,
-                                          j->count, on_entries, j));
+            sg_task_sent(t, sg_range_send(c, &j->stream, j->partition, &k->eras, k->from,
+                                          k->end - 1, j->count, on_entries, j));
         break;
     default:
         sg_task_finish(t);
@@ -370,7 +375,7 @@ static void show(seg_dlq *q, const sg_record_view *v, const sg_letter_facts *f, 
     copy_text(q->reason, sizeof q->reason, f->reason);
     copy_text(q->error, sizeof q->error, f->error);
     q->letter = (seg_letter){
-        .at = {{c->era, offset}, q->partition},
+        .at = {{sg_eras_of(&c->eras, offset), offset}, q->partition},
         .origin = {{f->era, f->offset}, f->partition},
         .attempts = f->attempts,
         .reason = q->reason,
@@ -378,8 +383,7 @@ static void show(seg_dlq *q, const sg_record_view *v, const sg_letter_facts *f, 
         .first_failed = f->first,
         .last_failed = f->last,
         .message = &q->message,
-        .replaying =
-            c->intent.era == c->era && sg_intent_has(&c->intent, offset) ? c->intent.target : NULL,
+        .replaying = sg_intent_has(&c->intent, offset) ? c->intent.target : NULL,
     };
 }
 

@@ -280,7 +280,8 @@ static seg_status choose(move *m, uint32_t partition, const uint64_t *offsets, s
         if (!sg_letter_read(&b->records[offsets[i] - b->first], &t->facts) ||
             !sg_dlq_owns(m->q, &t->facts))
             continue;
-        t->delivery = (seg_delivery){{h->era, offsets[i]}, h->epoch, partition, attempt};
+        t->delivery = (seg_delivery){
+            {sg_eras_of(&h->eras, offsets[i]), offsets[i]}, h->epoch, partition, attempt};
         sg_consumer_identify(c, h, offsets[i], "r.", &t->id);
         sg_block_ref(b);
         m->n_items++;
@@ -620,7 +621,7 @@ static size_t next_chunk(const move *m, size_t *i, uint32_t *partition, uint64_t
         if (n > 0 && at->partition != *partition)
             break;
         *partition = at->partition;
-        if (end != NULL && at->id.era == end->era && at->id.offset < end->next)
+        if (end != NULL && at->id.era <= end->era && at->id.offset < end->next)
             offsets[n++] = at->id.offset;
         ++*i;
     }

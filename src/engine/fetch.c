@@ -89,16 +89,28 @@ static void missed(seg_consumer *c, sg_holding *h, uint64_t first, uint64_t coun
     sg_consumer_todo(c, h);
 }
 
+/* An era that we have not heard of may be a new one, of a server that was restarted: its list tells.
+ * Otherwise the entry is none of ours. Always false. */
+static bool strange(seg_consumer *c, sg_holding *h, uint64_t era) {
+    if (era <= h->era || h->strange == era) {
+        foreign(c, h, UINT64_MAX, "its ID");
+        return false;
+    }
+    h->strange = era;
+    h->verified = false;
+    sg_consumer_todo(c, h);
+    return false;
+}
+
 /* One entry of the log. False: stop with this partition for now. */
 static bool accept_entry(seg_consumer *c, sg_holding *h, sg_reply *entry) {
     uint64_t era = 0, offset = UINT64_MAX;
     const char *why = "its fields";
     sg_blob blob;
     sg_reply *fields = sg_reply_in(entry, 1);
-    if (!sg_entry_id_read(sg_reply_at(entry, 0), &era, &offset) || era != h->era) {
-        foreign(c, h, UINT64_MAX, "its ID");
-        return false;
-    }
+    if (!sg_entry_id_read(sg_reply_at(entry, 0), &era, &offset) ||
+        !(era == h->era || (era > h->era && sg_eras_has(&h->eras, era))))
+        return strange(c, h, era);
     if (sg_reply_count(fields) != 2 || !sg_reply_is(sg_reply_at(fields, 0), "b") ||
         !sg_reply_take(fields, 1, &blob)) {
         foreign(c, h, offset, why);
@@ -117,6 +129,7 @@ static bool accept_entry(seg_consumer *c, sg_holding *h, sg_reply *entry) {
     uint64_t gap = sg_holding_put(h, b);
     if (gap == UINT64_MAX)
         return false;
+    h->era = era;
     if (gap > 0)
         missed(c, h, from, gap);
     return true;

@@ -20,9 +20,13 @@ typedef struct output {
  * further already. */
 void sg_consumer_identify(const seg_consumer *c, const sg_holding *h, uint64_t offset,
                           const char *kind, sg_forward_id *out) {
+    uint64_t era = sg_eras_of(&h->eras, offset);
     memset(out, 0, sizeof *out);
-    snprintf(out->input, sizeof out->input, "%s%s.%" PRIu32 ".%" PRIu64, kind, c->group.gid,
-             h->partition, h->since);
+    int n = snprintf(out->input, sizeof out->input, "%s%s.%" PRIu32 ".%" PRIu64, kind, c->group.gid,
+                     h->partition, h->since);
+    /* What the input's server has lost had this offset too, and maybe outputs. */
+    if (era > 1)
+        snprintf(out->input + n, sizeof out->input - (size_t)n, ".%" PRIu64, era);
     out->epoch = h->epoch;
     out->base = h->stored_offset;
     out->offset = offset;
@@ -106,7 +110,7 @@ static void on_output(void *arg, seg_status status, const seg_error *err) {
 static seg_status begin(seg_consumer *c, const seg_delivery *d, output *u, sg_forward_id *id,
                         seg_record *r, seg_error *err) {
     sg_holding *h = sg_consumer_holding(c, d->partition, d->epoch);
-    if (h == NULL || h->window == NULL || d->id.era != h->era)
+    if (h == NULL || h->window == NULL || d->id.era != sg_eras_of(&h->eras, d->id.offset))
         return sg_fail(
             err, SEG_EFENCED,
             "partition %u is no longer owned by this consumer: its next owner sends what results "

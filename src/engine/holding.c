@@ -46,6 +46,7 @@ void sg_holding_drop_fresh(sg_holding *h) {
         keep++; /* a suspect of it may be in hand */
     if (keep < h->n_blocks)
         h->fetch_at = h->blocks[keep]->first;
+    h->era = sg_eras_before(&h->eras, h->fetch_at);
     drop_blocks(h, keep);
 }
 
@@ -68,6 +69,7 @@ void sg_holding_free(sg_holding *h) {
     sg_list_remove(&h->todo);
     sg_free(h->blocks);
     sg_free(h->called);
+    sg_eras_fini(&h->eras);
     sg_map_fini(&h->letters);
     sg_map_fini(&h->reasons);
     sg_map_fini(&h->outputs);
@@ -101,6 +103,9 @@ bool sg_holding_begin(sg_holding *h, const sg_place *at, uint32_t capacity, int6
                       uint64_t *missed, const char **damaged) {
     uint64_t offset;
     *damaged = NULL;
+    sg_eras_fini(&h->eras);
+    h->eras = *at->eras;
+    *at->eras = (sg_eras){NULL, 0};
     h->window = sg_window_new(at->committed, capacity);
     h->lanes = sg_lanes_new(h->strict && h->ordering != SEG_UNORDERED);
     if (h->window == NULL || h->lanes == NULL || !load(h, at, damaged) || !keep_note(h, at->note))
@@ -108,9 +113,9 @@ bool sg_holding_begin(sg_holding *h, const sg_place *at, uint32_t capacity, int6
     if (!at->clean && !sg_window_raise(h->window, at->high, wall))
         return false;
     h->suspicious = !at->clean && sg_window_failed(h->window, at->committed, 1, &offset);
-    h->era = at->era;
     h->since = at->since;
     h->fetch_at = h->alone_from = at->committed;
+    h->era = sg_eras_before(&h->eras, h->fetch_at);
     h->failed_before = at->committed + (at->clean && at->tries.len == 0 ? 0 : ACKED_SPAN);
     h->announced = at->committed;
     *missed = sg_holding_unacked(h, at->committed, at->first);
@@ -138,6 +143,7 @@ bool sg_holding_skip(sg_holding *h, uint64_t to) {
     if (!sg_window_skip(h->window, h->fetch_at, to))
         return false;
     h->fetch_at = to;
+    h->era = sg_eras_before(&h->eras, to);
     return true;
 }
 

@@ -21,6 +21,7 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "core/backoff.h"
+#include "core/eras.h"
 #include "core/lanes.h"
 #include "core/window.h"
 #include "engine/block.h"
@@ -49,7 +50,10 @@ typedef struct sg_holding {
     sg_node todo; /* in the consumer's todo while there is something to send or to wait for */
     size_t index; /* in the consumer's owned */
     uint32_t partition;
-    uint64_t epoch, era, since; /* since: the epoch of the last seek */
+    uint64_t epoch, since; /* since: the epoch of the last seek */
+    sg_eras eras;
+    uint64_t era;     /* of the message before fetch_at */
+    uint64_t strange; /* an era that was read and is not listed: it was asked about */
     sg_holding_state state;
     const char *log_key; /* the consumer's */
     sg_window *window;   /* NULL while acquiring */
@@ -116,7 +120,8 @@ void sg_holding_free(sg_holding *h);
 
 /* The cursor, as it was acquired. */
 typedef struct sg_place {
-    uint64_t era, committed, first, since;
+    sg_eras *eras; /* taken */
+    uint64_t committed, first, since;
     uint64_t high;
     bool clean; /* the owner before handed it over; high means nothing */
     seg_bytes acks, tries, note;

@@ -50,7 +50,7 @@ static sg_letter *letter_new(seg_consumer *c, sg_holding *h, uint64_t offset, co
     l->block = b;
     l->consumer = c;
     l->partition = h->partition;
-    l->era = h->era;
+    l->era = sg_eras_of(&h->eras, offset);
     l->offset = offset;
     l->why = why;
     sg_consumer_identify(c, h, offset, "d.", &l->id);

@@ -149,8 +149,8 @@ static void tell_waiter(const sg_outbatch *b, size_t i) {
     sg_waiter *w = b->slots[i].waiter;
     w->status = b->status;
     w->err = b->err;
-    w->where =
-        (seg_position){{1, b->offset == UINT64_MAX ? UINT64_MAX : b->offset + i}, b->partition};
+    w->where = (seg_position){{b->era, b->offset == UINT64_MAX ? UINT64_MAX : b->offset + i},
+                              b->partition};
     w->done = true;
     sg_cond_signal(&w->cond);
 }

@@ -385,10 +385,28 @@ static void tell_overtaken(seg_consumer *c, uint32_t p) {
     sg_mutex_lock(&c->lock);
 }
 
+static void tell_loss(seg_consumer *c, seg_loss *of) {
+    seg_loss loss = *of;
+    if (loss.end == 0)
+        return;
+    of->end = 0;
+    if (c->on_loss == NULL) {
+        sg_loss_error(&loss, &c->loss);
+        return;
+    }
+    sg_mutex_unlock(&c->lock);
+    c->on_loss(&loss, c->loss_arg);
+    sg_mutex_lock(&c->lock);
+}
+
 /* Run the callbacks for everything that has happened, partitions with the same news together. What
  * happens while they run is told in another round. */
 void sg_consumer_tell(seg_consumer *c) {
     while (c->n_told > 0) {
+        for (size_t i = 0; i < c->n_told; i++) {
+            tell_loss(c, &c->notices[c->told[i]].lost_messages);
+            tell_loss(c, &c->notices[c->told[i]].lost_acks);
+        }
         tell_rebalance(c, SEG_LOST);
         tell_rebalance(c, SEG_REVOKED);
         tell_rebalance(c, SEG_ASSIGNED);
@@ -397,13 +415,23 @@ void sg_consumer_tell(seg_consumer *c) {
         size_t kept = 0;
         for (size_t i = 0; i < c->n_told; i++) {
             uint32_t p = c->told[i];
-            if (news_of(c, p) != 0 || c->notices[p].overtaken > 0)
+            const sg_notice *notice = &c->notices[p];
+            if (news_of(c, p) != 0 || notice->overtaken > 0 || notice->lost_messages.end > 0 ||
+                notice->lost_acks.end > 0)
                 c->told[kept++] = p;
             else
                 c->notices[p].pending = false;
         }
         c->n_told = kept;
     }
+}
+
+bool sg_consumer_untold(seg_consumer *c, seg_error *err) {
+    if (c->loss.status == SEG_OK)
+        return false;
+    sg_fail(err, c->loss.status, "%s", c->loss.text);
+    c->loss.status = SEG_OK;
+    return true;
 }
 
 /* ---- poll --------------------------------------------------------------------------------- */
@@ -416,6 +444,8 @@ static seg_status fill(seg_consumer *c, seg_batch *b, size_t max, int64_t deadli
         int64_t now = sg_clock_ms();
         if (atomic_load(&c->stopping) || c->closing)
             return sg_fail(err, SEG_ECLOSED, "the consumer was stopped");
+        if (sg_consumer_untold(c, err))
+            return SEG_ELOST;
         if (c->fault.status != SEG_OK)
             return sg_fail(err, c->fault.status, "%s", c->fault.text);
         /* Past its lease a member hands nothing out: others may own its partitions already. */

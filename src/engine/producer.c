@@ -125,6 +125,11 @@ static seg_status enqueue(seg_producer *p, const message *m, seg_error *err) {
     size_t slot = sg_slot_size(m->forward != NULL);
     if (p->fault.status != SEG_OK)
         return sg_fail(err, p->fault.status, "%s", p->fault.text);
+    if (p->loss.status != SEG_OK && m->forward == NULL) {
+        sg_fail(err, p->loss.status, "%s", p->loss.text);
+        p->loss.status = SEG_OK;
+        return SEG_ELOST;
+    }
     sg_lane *lane = lane_of(p, m);
     size_t size =
         sg_batch_record_size(r, lane->open != NULL ? lane->open->writer.base_ts : r->timestamp);
@@ -229,7 +234,7 @@ seg_status sg_producer_forward(seg_producer *p, const seg_record *r, const sg_fo
 /* ---- outcomes ----------------------------------------------------------------------------- */
 
 void sg_producer_signal(seg_producer *p) {
-    sg_event_set(&p->event, !sg_list_empty(&p->done));
+    sg_event_set(&p->event, !sg_list_empty(&p->done) || p->n_losses > 0);
 }
 
 int seg_producer_fd(seg_producer *p) {
@@ -246,15 +251,31 @@ static void run_callbacks(sg_outbatch *b) {
     bool ok = b->status == SEG_OK;
     for (uint32_t i = 0; i < b->writer.count; i++) {
         const sg_slot *s = &b->slots[i];
-        seg_position where = {{1, b->offset == UINT64_MAX ? UINT64_MAX : b->offset + i},
+        seg_position where = {{b->era, b->offset == UINT64_MAX ? UINT64_MAX : b->offset + i},
                               b->partition};
         if (s->fn != NULL)
             s->fn(b->status, ok ? &where : NULL, ok ? NULL : &b->err, s->arg);
     }
 }
 
+/* Lock held; gives it up for each call. */
+static void tell_losses(seg_producer *p) {
+    for (uint32_t i = 0; p->n_losses > 0 && i < p->stream.partitions; i++) {
+        seg_loss loss = p->lanes[i].loss;
+        if (loss.end == 0)
+            continue;
+        p->lanes[i].loss.end = 0;
+        p->n_losses--;
+        sg_producer_signal(p);
+        sg_mutex_unlock(&p->lock);
+        p->on_loss(&loss, p->loss_arg);
+        sg_mutex_lock(&p->lock);
+    }
+}
+
 /* Lock held; gives it up for each batch's callbacks. */
 static void drain(seg_producer *p) {
+    tell_losses(p);
     for (sg_node *n; (n = sg_list_pop(&p->done)) != NULL;) {
         sg_outbatch *b = SG_OF(n, sg_outbatch, node);
         sg_producer_signal(p);
@@ -282,7 +303,7 @@ seg_status seg_producer_poll(seg_producer *p, int64_t wait, seg_error *err) {
     sg_mutex_lock(&p->lock);
     seg_status s = begin_poll(p, err);
     if (s == SEG_OK) {
-        while (sg_list_empty(&p->done) && p->stats.queued > 0) {
+        while (sg_list_empty(&p->done) && p->n_losses == 0 && p->stats.queued > 0) {
             int64_t left = deadline - sg_clock_ms();
             if (left <= 0)
                 break;
@@ -360,6 +381,8 @@ static seg_status configure(seg_producer *p, const seg_producer_options *o, seg_
     p->max_batch = o->max_batch != 0 ? o->max_batch : 64 * 1024;
     p->max_message = o->max_message != 0 ? o->max_message : MIB;
     p->max_queued = o->max_queued != 0 ? o->max_queued : 32 * MIB;
+    p->on_loss = o->on_loss;
+    p->loss_arg = o->loss_arg;
     if (p->linger < 0 || p->delivery_timeout < 0)
         return sg_fail(err, SEG_EINVAL, "a time of the producer options is negative");
     if (p->max_batch < 1024 || p->max_batch > 64 * MIB)
@@ -376,6 +399,7 @@ static bool make_lanes(seg_producer *p) {
     for (uint32_t i = 0; i < p->stream.partitions; i++) {
         sg_lane *lane = &p->lanes[i];
         lane->partition = i;
+        lane->producer = p;
         lane->generation = lane->next_seq = 1;
         sg_list_init(&lane->ready);
         sg_list_init(&lane->flying);
@@ -388,6 +412,8 @@ static bool make_lanes(seg_producer *p) {
 }
 
 void sg_producer_free(seg_producer *p) {
+    for (uint32_t i = 0; p->lanes != NULL && i < p->stream.partitions; i++)
+        sg_eras_fini(&p->lanes[i].eras);
     sg_free(p->lanes);
     sg_cond_fini(&p->changed);
     sg_mutex_fini(&p->lock);

@@ -120,7 +120,7 @@ typedef struct sg_outbatch {
 
     seg_status status; /* the outcome */
     seg_error err;
-    uint64_t offset; /* of its first message */
+    uint64_t era, offset; /* of its first message */
 } sg_outbatch;
 
 typedef struct sg_lane {
@@ -136,6 +136,16 @@ typedef struct sg_lane {
     sg_backoff backoff;
     bool full_told;    /* that forwarded messages wait for room */
     seg_error refusal; /* the last "not now"; status SEG_OK once something was stored again */
+
+    /* Doubt (doubt.c): is the log still the one that we know? */
+    seg_producer *producer;
+    sg_eras eras;       /* as the last probe told them; none: it is in era 1 */
+    seg_id known;       /* stored up to there, exclusive, in that era; offset 0: nothing */
+    uint64_t known_seq; /* the last sequence number of this generation that is stored */
+    bool doubtful;      /* nothing is sent before a probe was answered */
+    bool probing;       /* it is under way */
+    bool gap_told;      /* a gap was the reason; nothing was stored since */
+    seg_loss loss;      /* that the application has to hear of; end 0: none */
 } sg_lane;
 
 struct seg_producer {
@@ -156,11 +166,16 @@ struct seg_producer {
     uint64_t last_id;
     uint32_t turn; /* partition that the next batch without a key goes to */
     bool polling, closing;
+    seg_loss_fn *on_loss;
+    void *loss_arg;
+    size_t n_losses; /* lanes with a loss to tell of */
+    seg_error loss;  /* for which there is no callback: the next send ends with it */
     seg_error fault; /* why it is over; status SEG_OK while it is not */
     seg_producer_stats stats;
 
     /* Loop thread only. */
     size_t pending; /* requests without a result */
+    uint64_t life;  /* the connection: lanes that know of something doubt when it is a new one */
     bool asking;    /* for the verdict on a stream that answered LOST */
     bool gone;      /* closed by the application: freed with the last result */
 };
@@ -213,6 +228,26 @@ void sg_lane_close_open(sg_lane *lane);
 void sg_producer_signal(seg_producer *p);
 /* Every batch that is not under way ends so; what is comes back here by itself. */
 void sg_producer_fail_all(seg_producer *p, seg_status status, const char *text);
+
+/* Sent messages are given up: those numbers are not used again, later ones are of a new generation. */
+void sg_lane_new_generation(sg_lane *lane);
+/* An outcome that is none: of a batch in ready or flying. */
+void sg_lane_give_up(sg_lane *lane, sg_outbatch *b, seg_status status, const char *text);
+/* Where a LOST answer came from: is the stream gone? */
+void sg_producer_verdict(seg_producer *p);
+
+/* ---- Doubt (doubt.c): lock held, loop thread ----------------------------------------------- */
+
+/* The log may be another one: a new connection, another era, a gap. */
+void sg_lane_doubt(sg_lane *lane);
+/* All that know of something doubt, where the connection is a new one. */
+void sg_producer_doubt(seg_producer *p);
+/* Probe. When to look again. */
+int64_t sg_lane_probe(sg_lane *lane, int64_t now);
+/* Era of what is sent now. */
+uint64_t sg_lane_era(const sg_lane *lane);
+/* The batch is stored: it is known from now on. */
+void sg_lane_knows(sg_lane *lane, const sg_outbatch *b);
 
 int64_t sg_producer_run(void *arg, int64_t now); /* the actor's */
 void sg_producer_free(seg_producer *p);

@@ -193,7 +193,7 @@ static seg_status begin(seg_consumer *c, seg_error *err) {
 static void attend(seg_consumer *c) {
     for (;;) {
         sg_consumer_tell(c);
-        if (is_over(c))
+        if (is_over(c) || c->loss.status != SEG_OK)
             return;
         sg_cond_wait(&c->changed, &c->lock, SEG_FOREVER);
     }
@@ -201,6 +201,8 @@ static void attend(seg_consumer *c) {
 
 /* Lock held. */
 static seg_status end(seg_consumer *c, seg_error *err) {
+    if (sg_consumer_untold(c, err))
+        return SEG_ELOST;
     if (c->fault.status != SEG_OK)
         return sg_fail(err, c->fault.status, "%s", c->fault.text);
     return SEG_OK;

@@ -13,7 +13,8 @@ typedef struct sg_search_part {
     sg_search *search;
     uint32_t partition;
     bool known; /* its ends are */
-    uint64_t era;
+    const sg_eras *eras;
+    sg_eras asked; /* where they were asked for */
     /* Every message below `low` is earlier than the time. `found` is the first one known that is
      * not, or the end, and between `high` and it there is no message that tells. */
     uint64_t low, high, found;
@@ -23,14 +24,17 @@ typedef struct sg_search_part {
 
 bool sg_search_begin(sg_search *q, sg_task *t, const sg_stream *s, int64_t time, size_t n) {
     sg_search_end(q);
-    *q = (sg_search){.task = t, .stream = s, .time = time, .n = n};
+    *q = (sg_search){.task = t, .stream = s, .time = time};
     q->parts = sg_calloc(n, sizeof *q->parts);
-    for (size_t i = 0; q->parts != NULL && i < n; i++)
+    q->n = q->parts != NULL ? n : 0;
+    for (size_t i = 0; i < q->n; i++)
         q->parts[i] = (part){.search = q, .partition = (uint32_t)i};
     return q->parts != NULL;
 }
 
 void sg_search_end(sg_search *q) {
+    for (size_t i = 0; i < q->n; i++)
+        sg_eras_fini(&q->parts[i].asked);
     sg_free(q->parts);
     q->parts = NULL;
     q->n = 0;
@@ -46,18 +50,18 @@ static void halve(part *p) {
     p->at = p->low + (p->high - p->low) / 2;
 }
 
-static void know(part *p, uint64_t era, uint64_t first, uint64_t next) {
+static void know(part *p, const sg_eras *eras, uint64_t first, uint64_t next) {
     p->known = true;
-    p->era = era;
+    p->eras = eras;
     p->low = first;
     p->high = p->found = next > first ? next : first;
     halve(p);
 }
 
-void sg_search_in(sg_search *q, size_t i, uint32_t partition, uint64_t era, uint64_t first,
+void sg_search_in(sg_search *q, size_t i, uint32_t partition, const sg_eras *eras, uint64_t first,
                   uint64_t next) {
     q->parts[i].partition = partition;
-    know(&q->parts[i], era, first, next);
+    know(&q->parts[i], eras, first, next);
 }
 
 /* The middle's half has nothing that tells a time but what is known from `found` on. */
@@ -145,8 +149,8 @@ static void on_ends(void *arg, const sg_result *r) {
     sg_cursor_answer a;
     sg_cursor_read_answer(r, &a);
     if (sg_task_answer(t, a.lost)) {
-        if (a.kind == SG_CURSOR_OK)
-            know(p, a.era, a.first, a.next);
+        if (a.kind == SG_CURSOR_OK && sg_cursor_take_eras(&a, &p->asked))
+            know(p, &p->asked, a.first, a.next);
         else
             fault_in(p, &a.err);
     }
@@ -163,7 +167,7 @@ bool sg_search_step(sg_search *q) {
             continue;
         any = true;
         sg_task_sent(t, p->known
-                            ? sg_entry_find_send(c, q->stream, p->partition, p->era, p->at,
+                            ? sg_entry_find_send(c, q->stream, p->partition, p->eras, p->at,
                                                  p->high - 1, on_entry, p)
                             : sg_cursor_read_send(c, q->stream, NULL, p->partition, on_ends, p));
     }

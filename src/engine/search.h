@@ -29,9 +29,9 @@ typedef struct sg_search {
 /* Begin with the partitions 0 .. n - 1 of a stream that is found. What was begun before with this
  * `q`, which is zeroed at first, is forgotten. False: no memory. */
 bool sg_search_begin(sg_search *q, sg_task *t, const sg_stream *s, int64_t time, size_t n);
-/* The i-th is that partition, and these are its ends. Without it, it is the partition i, and its
+/* The i-th is that partition, and these are its eras, which the caller keeps, and ends. Without it, it is the partition i, and its
  * ends are asked for. */
-void sg_search_in(sg_search *q, size_t i, uint32_t partition, uint64_t era, uint64_t first,
+void sg_search_in(sg_search *q, size_t i, uint32_t partition, const sg_eras *eras, uint64_t first,
                   uint64_t next);
 /* Send the next read of each partition that needs one. False: all is found, nothing was sent. The
  * task's time begins anew, as every read brings it nearer to its end. */

@@ -38,7 +38,8 @@ typedef struct job job;
 typedef struct part {
     job *job;
     uint32_t partition;
-    uint64_t era, first, next, committed; /* as it was read last */
+    sg_eras eras; /* as it was read last, and so: */
+    uint64_t first, next, committed;
     uint64_t before, target, after;
     uint64_t moved; /* the epoch under which it was; 0: not yet */
     bool touched;   /* it has moved, or may have: what was before is not to be seen any more */
@@ -71,11 +72,17 @@ static job *job_of(sg_task *t) {
     return SG_OF(t, job, task);
 }
 
+static void forget_parts(job *j) {
+    for (size_t i = 0; j->parts != NULL && i < j->n; i++)
+        sg_eras_fini(&j->parts[i].eras);
+    sg_free(j->parts);
+}
+
 static void destroy(sg_task *t) {
     job *j = job_of(t);
     sg_search_end(&j->search);
     sg_free(j->chosen);
-    sg_free(j->parts);
+    forget_parts(j);
     sg_free(j->plan);
     sg_task_fini(t);
     sg_free(j);
@@ -131,8 +138,7 @@ static void on_read(void *arg, const sg_result *r) {
     seg_error err;
     sg_cursor_read_answer(r, &a);
     if (sg_task_answer(&j->task, a.lost)) {
-        if (a.kind == SG_CURSOR_OK) {
-            p->era = a.era;
+        if (a.kind == SG_CURSOR_OK && sg_cursor_take_eras(&a, &p->eras)) {
             p->first = a.first;
             p->next = a.next;
             p->committed = a.committed;
@@ -171,7 +177,7 @@ static bool prepare(job *j) {
             j->parts[i].moved = 0; /* what a lost connection has told may be lost as well */
         return true;
     }
-    sg_free(j->parts);
+    forget_parts(j);
     sg_free(j->plan);
     j->parts = sg_calloc(n, sizeof *j->parts);
     j->plan = sg_calloc(1, sizeof *j->plan + n * sizeof *j->plan->steps);
@@ -192,7 +198,7 @@ static bool begin_search(job *j) {
         return false;
     for (size_t i = 0; i < j->n; i++) {
         const part *p = &j->parts[i];
-        sg_search_in(&j->search, i, p->partition, p->era, p->first, p->next);
+        sg_search_in(&j->search, i, p->partition, &p->eras, p->first, p->next);
     }
     return true;
 }
@@ -404,7 +410,8 @@ static void conclude(job *j) {
         j->plan->n = j->n;
         for (size_t i = 0; i < j->n; i++) {
             const part *p = &j->parts[i];
-            j->plan->steps[i] = (seg_seek_step){p->partition, p->era, p->before, p->after};
+            j->plan->steps[i] =
+                (seg_seek_step){p->partition, sg_eras_newest(&p->eras), p->before, p->after};
         }
     }
     sg_task_finish(t);

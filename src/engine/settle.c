@@ -199,7 +199,7 @@ seg_status sg_consumer_settle(seg_consumer *c, const seg_delivery *d, seg_verdic
     sg_holding *h = sg_consumer_holding(c, d->partition, d->epoch);
     if (h == NULL || h->window == NULL)
         return d->partition < c->stream.partitions && d->epoch != 0 ? SEG_EFENCED : SEG_EINVAL;
-    if (d->id.era != h->era)
+    if (d->id.era != sg_eras_of(&h->eras, d->id.offset))
         return SEG_EINVAL;
     if (verdict == SEG_ACK)
         return acknowledge(c, h, d);

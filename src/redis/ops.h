@@ -9,6 +9,7 @@
  *   otherwise                refused, and not done; err says why */
 #ifndef SG_REDIS_OPS_H
 #define SG_REDIS_OPS_H
+#include "core/eras.h"
 #include "core/names.h"
 #include "redis/conn.h"
 
@@ -98,6 +99,10 @@ typedef struct sg_append_answer {
     uint64_t offset; /* STORED: of the first message; UINT64_MAX where it is not known any more */
     uint64_t number; /* FULL, TOOBIG: bound; GAP: last sequence; ERA: era */
     uint64_t room;   /* FULL: messages that would still fit */
+    /* STORED, of a probe: the log's end, its eras (core/eras.h; valid during the callback), and what
+     * is stored of the producer, or 0. */
+    uint64_t next, generation, sequence;
+    seg_bytes eras;
     /* HELD: the numbers of the messages, from 0 in the batch, that must leave it, ascending; see
      * sg_numbers_next. No number is in two lists. Valid during the callback. */
     seg_bytes dups;    /* stored before, as the output of the same input */
@@ -121,7 +126,8 @@ typedef struct sg_append {
     uint32_t partition;
     const char *producer; /* its id */
     uint64_t era, generation, first_seq;
-    uint32_t count; /* 0: no batch, only check rights and mend */
+    uint32_t count; /* 0: a probe: no batch, only check rights and mend */
+    uint64_t known; /* of a probe: there were messages up to here, the last of `era`; 0: none */
     const void *batch;
     size_t batch_len;
     const sg_forward_of *forwards; /* `count` of them; NULL: the messages result from no input */
@@ -197,7 +203,9 @@ typedef enum sg_cursor_kind {
 typedef struct sg_cursor_answer {
     sg_cursor_kind kind;
     bool lost;
-    uint64_t era, committed, first, next, epoch, number;
+    uint64_t era;   /* the newest */
+    seg_bytes eras; /* core/eras.h; valid during the callback */
+    uint64_t committed, first, next, epoch, number;
     /* Of an acquire, or a read with a group. */
     uint64_t since;              /* the epoch of the last seek; 0: none */
     bool clean;                  /* the last owner handed over; otherwise: */
@@ -223,12 +231,14 @@ bool sg_cursor_commit_send(sg_conn *c, const sg_commit *m, sg_result_fn *fn, voi
 bool sg_cursor_read_send(sg_conn *c, const sg_stream *s, const char *group, uint32_t p,
                          sg_result_fn *fn, void *arg);
 void sg_cursor_read_answer(const sg_result *r, sg_cursor_answer *out);
+/* Take the eras out of an answer that is OK. False: it is REFUSED now. */
+bool sg_cursor_take_eras(sg_cursor_answer *a, sg_eras *out);
 
 /* ---- fetch -------------------------------------------------------------------------------- */
 
 typedef struct sg_fetch_from {
     const char *key;      /* of the log */
-    uint64_t era, offset; /* the first offset wanted */
+    uint64_t era, offset; /* the first offset wanted, and the era of the one before it */
 } sg_fetch_from;
 /* XREAD COUNT count [BLOCK block, where it is not 0] STREAMS ...: the reply is nil (nothing came) or
  * [[key, [[id, [field, value ...]] ...]] ...] in the order of `from`. */

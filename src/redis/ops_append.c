@@ -60,7 +60,8 @@ static void send_guard(sg_conn *c, const sg_append *a, sg_key log) {
     const char *body =
         sg_script_body(sg_script_find(forwarding ? "append_forward" : "append"), &len);
     size_t keys = forwarding ? 3 : 2;
-    sg_conn_command(c, 9 + keys + (outputs ? forwards_args(a) : 0));
+    size_t more = outputs ? forwards_args(a) : a->count == 0 ? 1 : 0;
+    sg_conn_command(c, 9 + keys + more);
     sg_conn_arg_str(c, "EVAL");
     sg_conn_arg(c, body, len);
     sg_conn_arg_u64(c, keys);
@@ -76,6 +77,8 @@ static void send_guard(sg_conn *c, const sg_append *a, sg_key log) {
     sg_conn_arg_u64(c, a->count);
     if (outputs)
         send_forwards(c, a);
+    else if (a->count == 0)
+        sg_conn_arg_u64(c, a->known);
 }
 
 bool sg_append_send(sg_conn *c, const sg_append *a, sg_result_fn *fn, void *arg) {
@@ -156,7 +159,8 @@ static void append_refusal(const sg_reply *guard, sg_append_answer *out) {
         break;
     case SG_APPEND_STALE:
     case SG_APPEND_ERA:
-        sg_fail(&out->err, SEG_EPROTO, "the log has moved on to %s", what);
+        sg_fail(&out->err, SEG_EPROTO, "the %s has moved on to %s",
+                out->kind == SG_APPEND_ERA ? "log" : "producer", what);
         break;
     default:
         if (sg_reply_is(sg_reply_at(guard, 0), "BROKEN"))
@@ -164,6 +168,13 @@ static void append_refusal(const sg_reply *guard, sg_append_answer *out) {
         else
             sg_nonsense(guard, "append", &out->err);
     }
+}
+
+static bool probe_fields(const sg_reply *guard, sg_append_answer *out) {
+    out->eras = sg_reply_bytes(sg_reply_at(guard, 2));
+    return sg_reply_u64(sg_reply_at(guard, 1), &out->next) &&
+           sg_reply_u64(sg_reply_at(guard, 3), &out->generation) &&
+           sg_reply_u64(sg_reply_at(guard, 4), &out->sequence);
 }
 
 /* The transaction was refused as a whole, and nothing of it was done, if its EXEC says so. A server
@@ -194,7 +205,10 @@ void sg_append_read(const sg_result *r, bool probe, sg_append_answer *out) {
     if (!sg_reply_u64(sg_reply_at(guard, 1), &out->number))
         out->number = UINT64_MAX;
     out->offset = out->number;
-    if (out->kind != SG_APPEND_STORED)
+    if (probe && out->kind == SG_APPEND_STORED && !probe_fields(guard, out)) {
+        out->kind = SG_APPEND_REFUSED;
+        sg_nonsense(guard, "append", &out->err);
+    } else if (out->kind != SG_APPEND_STORED)
         append_refusal(guard, out);
     /* The guard's word and what the XADD then did always agree; only where rights were taken away
      * in the middle do they not. */

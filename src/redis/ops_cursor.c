@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/error.h"
 #include "redis/ops.h"
 #include "redis/ops_impl.h"
 
@@ -74,9 +75,16 @@ static bool tail_fields(const sg_reply *reply, size_t at, sg_cursor_answer *out)
            sg_reply_u64(sg_reply_at(reply, at + 4), &out->since);
 }
 
-#define ACQUIRED 10 /* era committed first next, tail */
-#define READ_ALL 11 /* era first next committed epoch, tail */
-#define READ     4  /* era first next */
+#define ACQUIRED 10 /* eras committed first next, tail */
+#define READ_ALL 11 /* eras first next committed epoch, tail */
+#define READ     4  /* eras first next */
+
+/* "1:0 1700000000000:51", of which the last is the newest. */
+static bool eras_field(const sg_reply *reply, sg_cursor_answer *out) {
+    const char *text = sg_reply_text(reply), *last = strrchr(text, ' ');
+    out->eras = sg_reply_bytes(reply);
+    return sscanf(last != NULL ? last + 1 : text, "%" SCNu64 ":", &out->era) == 1;
+}
 
 /* Their numbers of elements, the word "OK" included, tell them apart. */
 static bool cursor_fields(const sg_reply *reply, sg_cursor_answer *out) {
@@ -86,7 +94,7 @@ static bool cursor_fields(const sg_reply *reply, sg_cursor_answer *out) {
     if (n != ACQUIRED && n != READ_ALL && n != READ)
         return false;
     size_t first = n == ACQUIRED ? 3 : 2, committed = n == ACQUIRED ? 2 : 4;
-    if (!sg_reply_u64(sg_reply_at(reply, 1), &out->era) ||
+    if (!eras_field(sg_reply_at(reply, 1), out) ||
         !sg_reply_u64(sg_reply_at(reply, first), &out->first) ||
         !sg_reply_u64(sg_reply_at(reply, first + 1), &out->next))
         return false;
@@ -120,6 +128,18 @@ void sg_cursor_read_answer(const sg_result *r, sg_cursor_answer *out) {
     }
 }
 
+bool sg_cursor_take_eras(sg_cursor_answer *a, sg_eras *out) {
+    seg_status s = sg_eras_read(out, a->eras);
+    if (s == SEG_OK)
+        return true;
+    a->kind = SG_CURSOR_REFUSED;
+    if (s == SEG_ENOMEM)
+        sg_fail_nomem(&a->err);
+    else
+        sg_fail(&a->err, s, "the list of its eras cannot be read");
+    return false;
+}
+
 /* ---- fetch ----------------------------------------------------------------------------------- */
 
 bool sg_fetch_send(sg_conn *c, const sg_fetch_from *from, size_t n, uint64_t count, int64_t block,
@@ -139,7 +159,7 @@ bool sg_fetch_send(sg_conn *c, const sg_fetch_from *from, size_t n, uint64_t cou
     for (size_t i = 0; i < n; i++) {
         char id[48];
         /* XREAD wants the ID before: the entry that holds `offset` has a last offset of at least
-         * it. */
+         * it, and its era or a later one. */
         if (from[i].offset > 0)
             snprintf(id, sizeof id, "%" PRIu64 "-%" PRIu64, from[i].era, from[i].offset - 1);
         else

@@ -8,11 +8,11 @@
 #include "core/error.h"
 #include "redis/ops_impl.h"
 
-bool sg_range_send(sg_conn *c, const sg_stream *s, uint32_t p, uint64_t era, uint64_t from,
+bool sg_range_send(sg_conn *c, const sg_stream *s, uint32_t p, const sg_eras *eras, uint64_t from,
                    uint64_t to, uint64_t count, sg_result_fn *fn, void *arg) {
     char low[48], high[48];
-    snprintf(low, sizeof low, "%" PRIu64 "-%" PRIu64, era, from);
-    snprintf(high, sizeof high, "%" PRIu64 "-%" PRIu64, era, to);
+    snprintf(low, sizeof low, "%" PRIu64 "-%" PRIu64, sg_eras_of(eras, from), from);
+    snprintf(high, sizeof high, "%" PRIu64 "-%" PRIu64, sg_eras_of(eras, to), to);
     sg_conn_begin(c);
     sg_conn_command(c, 6);
     sg_conn_arg_str(c, "XRANGE");
@@ -38,12 +38,12 @@ void sg_range_read(const sg_result *r, sg_range_answer *out) {
     out->count = sg_reply_count(r->reply);
 }
 
-bool sg_range_take(const sg_range_answer *a, size_t i, uint64_t era, uint64_t *last,
+bool sg_range_take(const sg_range_answer *a, size_t i, const sg_eras *eras, uint64_t *last,
                    sg_blob *batch) {
     sg_reply *entry = sg_reply_in(a->entries, i), *fields = sg_reply_in(entry, 1);
-    uint64_t its_era = 0, offset = 0;
+    uint64_t era = 0, offset = 0;
     *last = UINT64_MAX;
-    if (!sg_entry_id_read(sg_reply_at(entry, 0), &its_era, &offset) || its_era != era)
+    if (!sg_entry_id_read(sg_reply_at(entry, 0), &era, &offset) || era != sg_eras_of(eras, offset))
         return false;
     *last = offset;
     return sg_reply_count(fields) == 2 && sg_reply_is(sg_reply_at(fields, 0), "b") &&

@@ -82,9 +82,9 @@ void sg_seek_read(const sg_result *r, sg_seek_answer *out) {
 
 /* ---- one entry ------------------------------------------------------------------------------- */
 
-bool sg_entry_find_send(sg_conn *c, const sg_stream *s, uint32_t p, uint64_t era, uint64_t from,
-                        uint64_t to, sg_result_fn *fn, void *arg) {
-    return sg_range_send(c, s, p, era, from, to, 1, fn, arg);
+bool sg_entry_find_send(sg_conn *c, const sg_stream *s, uint32_t p, const sg_eras *eras,
+                        uint64_t from, uint64_t to, sg_result_fn *fn, void *arg) {
+    return sg_range_send(c, s, p, eras, from, to, 1, fn, arg);
 }
 
 void sg_entry_find_read(const sg_result *r, sg_entry_answer *out) {

@@ -33,8 +33,8 @@ bool sg_group_seek_finish_send(sg_conn *c, const sg_stream *s, const sg_group *g
 void sg_seek_read(const sg_result *r, sg_seek_answer *out);
 
 /* The first entry whose last offset is in [from, to]. */
-bool sg_entry_find_send(sg_conn *c, const sg_stream *s, uint32_t p, uint64_t era, uint64_t from,
-                        uint64_t to, sg_result_fn *fn, void *arg);
+bool sg_entry_find_send(sg_conn *c, const sg_stream *s, uint32_t p, const sg_eras *eras,
+                        uint64_t from, uint64_t to, sg_result_fn *fn, void *arg);
 typedef struct sg_entry_answer {
     seg_status status;
     bool lost, found;

@@ -429,7 +429,7 @@ TEST(a_tail_lost_under_a_consumer_is_elost) {
     rig_ack(k, b.in->d + 2, 8);
     rig_expect_end(k, SEG_ELOST, &err);
     CHECK_CONTAINS(err.text, "partition 0");
-    CHECK_STATUS(seg_consumer_commit(k, RIG_MS, &err), SEG_ELOST, &err);
+    CHECK_STATUS(seg_consumer_commit(k, RIG_MS, &err), SEG_EFENCED, &err);
     seg_consumer_close(k);
     tear_down(&b);
 }

@@ -208,7 +208,7 @@ TEST(drop_oldest_keeps_exactly_the_bound) {
     CHECK_STR(raw_log_info(&r, "length"), "2");
     raw_check_log(&r);
     /* The group was overtaken; its own place is as it left it. */
-    CHECK_STR(raw_call(&r, "cursor_read", RAW_INC, "g", NULL), "OK 1 60 70 0 1     0");
+    CHECK_STR(raw_call(&r, "cursor_read", RAW_INC, "g", NULL), "OK 1:0 60 70 0 1     0");
     raw_stop(&r);
 }
 
@@ -246,12 +246,12 @@ TEST(the_probe_writes_nothing_but_mends) {
     raw r;
     raw_start(&r);
     raw_create_stream(&r, 1, 10, "block");
-    CHECK_STR(raw_probe(&r), "OK 0");
+    CHECK_STR(raw_probe(&r), "OK 0 1:0 0 0");
     raw_check_log(&r);
     CHECK_STR(raw_append(&r, (raw_batch){.first = 1, .n = 3}), "[OK 0] 1-2");
     CHECK_STR(raw_append(&r, (raw_batch){.first = 5, .n = 3}), "[GAP 3] " RAW_SEALED);
     CHECK_STR(raw_log_info(&r, "last-generated-id"), RAW_LAST_ID);
-    CHECK_STR(raw_probe(&r), "OK 3");
+    CHECK_STR(raw_probe(&r), "OK 3 1:0 0 0");
     CHECK_STR(raw_log_info(&r, "last-generated-id"), "1-2");
     CHECK_STR(raw_cmd(&r, "HEXISTS %s p:probe", RAW_KEY(&r, 'S')), "0");
     CHECK_STR(raw_cmd(&r, "HGET %s producers", RAW_KEY(&r, 'S')), "1");
@@ -274,7 +274,7 @@ TEST(offsets_near_2_to_the_53) {
     CHECK_STR(raw_group_info(&r, "g", "lag"), "51");
     commit(&r, "9007199254740950", "9007199254740951", "9007199254740949");
     CHECK_STR(raw_call(&r, "cursor_read", RAW_INC, "g", NULL),
-              "OK 1 9007199254740900 9007199254740951 9007199254740949 9007199254740950     0");
+              "OK 1:0 9007199254740900 9007199254740951 9007199254740949 9007199254740950     0");
     CHECK_STR(raw_append(&r, (raw_batch){.first = 2, .n = 50}),
               "[DUP 9007199254740901] " RAW_SEALED);
     CHECK_STR(raw_append(&r, (raw_batch){.pid = "p2", .gen = 9007199254740990, .first = 1, .n = 1}),

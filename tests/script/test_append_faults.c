@@ -1,6 +1,7 @@
 /* append.lua where something is wrong: keys of another type, missing, of somebody else; entries
  * that somebody else has put into the log; no memory, no rights, a replica. Whatever happens, the
  * XADD behind the guard must not. */
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -219,7 +220,7 @@ TEST(many_foreign_entries) {
     for (int i = 0; i < 1234; i++) {
         raw_cmd(&r, "XADD %s * a %d", RAW_KEY(&r, 'L'), i);
     }
-    CHECK_STR(raw_probe(&r), "OK 3");
+    CHECK_STR(raw_probe(&r), "OK 3 1:0 0 0");
     check_mended(&r, "1234");
     CHECK_STR(raw_append(&r, (raw_batch){.first = 4, .n = 2}), "[OK 3] 1-4");
     check_mended(&r, "1234");
@@ -264,9 +265,9 @@ TEST(a_full_server_refuses_the_whole_transaction) {
     CHECK_CONTAINS(raw_append(&r, (raw_batch){.first = 1, .n = 3}), "-EXECABORT");
     check_contents(&r, before);
     /* It can be drained all the same, and probed. */
-    CHECK_STR(raw_probe(&r), "OK 3");
+    CHECK_STR(raw_probe(&r), "OK 3 1:0 0 0");
     CHECK_STR(raw_call(&r, "cursor_acquire", RAW_INC, "g", RAW_GID, "1", "n", NULL),
-              "OK 1 0 0 3     0");
+              "OK 1:0 0 0 3     0");
     CHECK_STR(
         raw_call(&r, "cursor_commit", RAW_INC, "g", RAW_GID, "1", "1", "3", "", "", "", "", NULL),
         "OK");
@@ -307,14 +308,23 @@ TEST(a_replica_refuses) {
     CHECK_CONTAINS(raw_probe(&replica), "READONLY");
     raw_check_log(&replica);
     /* What was decided on the primary arrives as it was: also the sealing. */
-    CHECK_STR(raw_append(&r, (raw_batch){.first = 4, .n = 40}), "[OK 3] 1-42");
-    CHECK_STR(raw_append(&r, (raw_batch){.first = 4, .n = 40}), "[DUP 3] " RAW_SEALED);
+    CHECK_CONTAINS(raw_append(&r, (raw_batch){.first = 4, .n = 40}), "[ERA ");
+    uint64_t era =
+        (uint64_t)raw_number(&r, 'S', "era"); /* the first replica changes the primary's id */
+    CHECK_STR(raw_append(&r, (raw_batch){.first = 4, .n = 40, .era = era}),
+              raw_line("[OK 3] %" PRIu64 "-42", era));
+    CHECK_STR(raw_append(&r, (raw_batch){.first = 4, .n = 40, .era = era}), "[DUP 3] " RAW_SEALED);
     WAIT_FOR(30000, strcmp(raw_log_info(&replica, "last-generated-id"), RAW_LAST_ID) == 0);
     raw_check_log(&replica);
     /* A replica that becomes the primary goes on. */
     raw_cmd(&replica, "REPLICAOF NO ONE");
-    CHECK_STR(raw_append(&replica, (raw_batch){.first = 4, .n = 40}), "[DUP 3] " RAW_SEALED);
-    CHECK_STR(raw_append(&replica, (raw_batch){.first = 44, .n = 2}), "[OK 43] 1-44");
+    CHECK_STR(raw_append(&replica, (raw_batch){.first = 4, .n = 40, .era = era}),
+              "[DUP 3] " RAW_SEALED);
+    CHECK_CONTAINS(raw_append(&replica, (raw_batch){.first = 44, .n = 2, .era = era}), "[ERA ");
+    uint64_t next_era = (uint64_t)raw_number(&replica, 'S', "era");
+    CHECK_GT(next_era, era);
+    CHECK_STR(raw_append(&replica, (raw_batch){.first = 44, .n = 2, .era = next_era}),
+              raw_line("[OK 43] %" PRIu64 "-44", next_era));
     raw_check_log(&replica);
     raw_stop(&replica);
     raw_stop(&r);
@@ -332,7 +342,7 @@ static raw restricted(const raw *r, const char *command) {
  * anything is sent. */
 TEST(the_probe_finds_missing_rights) {
     static const char *const needed[] = {"xsetid", "hset",  "hmget",   "eval",    "xtrim", "xrange",
-                                         "xdel",   "xinfo", "hincrby", "hgetall", "hdel"};
+                                         "xdel",   "xinfo", "hincrby", "hgetall", "hdel",  "info"};
     for (size_t i = 0; i < sizeof needed / sizeof *needed; i++) {
         raw r;
         start(&r, "block");
@@ -492,7 +502,7 @@ TEST(script_flush_between_changes_nothing) {
                   raw_line("[OK %u] 1-%u", 3 + 2 * i, 4 + 2 * i));
         raw_cmd(&r, "SCRIPT FLUSH SYNC");
         CHECK_STR(raw_call(&r, "cursor_acquire", RAW_INC, "g", RAW_GID, "1", "n", NULL),
-                  raw_line("OK 1 0 0 %u     0", 5 + 2 * i));
+                  raw_line("OK 1:0 0 0 %u     0", 5 + 2 * i));
     }
     raw_check_log(&r);
     raw_stop(&r);

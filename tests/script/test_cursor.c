@@ -65,8 +65,8 @@ TEST(earliest_and_latest) {
     CHECK_STR(low(&r), "20");
     CHECK_STR(create(&r, "earliest"), "OK");
     CHECK_STR(low(&r), "0");
-    CHECK_STR(read_back(&r), "OK 1 0 20 0 0 " NEW);
-    CHECK_STR(read_back(&latest), "OK 1 0 20 20 0 " NEW);
+    CHECK_STR(read_back(&r), "OK 1:0 0 20 0 0 " NEW);
+    CHECK_STR(read_back(&latest), "OK 1:0 0 20 20 0 " NEW);
     CHECK_STR(raw_group_info(&r, "g", "entries-read"), "0");
     CHECK_STR(raw_group_info(&r, "g", "lag"), "20");
     CHECK_STR(raw_group_info(&r, "latest", "entries-read"), "20");
@@ -74,7 +74,7 @@ TEST(earliest_and_latest) {
     /* Earliest is the first one retained. */
     raw_cmd(&r, "HSET %s first 7", RAW_KEY(&r, 'S'));
     CHECK_STR(create(&trimmed, "earliest"), "OK");
-    CHECK_STR(read_back(&trimmed), "OK 1 7 20 7 0 " NEW);
+    CHECK_STR(read_back(&trimmed), "OK 1:0 7 20 7 0 " NEW);
     CHECK_STR(raw_group_info(&r, "trimmed", "entries-read"), "7");
     CHECK_STR(raw_group_info(&r, "trimmed", "lag"), "13");
     raw_stop(&r);
@@ -88,17 +88,17 @@ TEST(creating_again_changes_nothing) {
     CHECK_STR(commit(&r, "4", "1", "9", "map"), "OK");
     CHECK_STR(create(&r, "earliest"), "OK");
     CHECK_STR(create(&r, "latest"), "OK");
-    CHECK_STR(read_back(&r), "OK 1 0 20 9 4 map" NEW);
+    CHECK_STR(read_back(&r), "OK 1:0 0 20 9 4 map" NEW);
     CHECK_STR(raw_call(&r, "cursor_create", RAW_INC, "g", "0older", "earliest", NULL), "FOREIGN");
-    CHECK_STR(read_back(&r), "OK 1 0 20 9 4 map" NEW);
+    CHECK_STR(read_back(&r), "OK 1:0 0 20 9 4 map" NEW);
     /* What an older group of that name left is no cursor of ours: it begins anew. */
     CHECK_STR(raw_call(&r, "cursor_create", RAW_INC, "g", "gnewer", "latest", NULL), "OK");
-    CHECK_STR(read_back(&r), "OK 1 0 20 20 0 " NEW);
+    CHECK_STR(read_back(&r), "OK 1:0 0 20 20 0 " NEW);
     CHECK_STR(low(&r), "20");
     CHECK_STR(commit(&r, "4", "2", "10", ""), "LOST cursor");
     CHECK_STR(acquire(&r, "5"), "LOST cursor");
     CHECK_STR(raw_call(&r, "cursor_delete", "g", RAW_GID, NULL), "OK"); /* late: not its own */
-    CHECK_STR(read_back(&r), "OK 1 0 20 20 0 " NEW);
+    CHECK_STR(read_back(&r), "OK 1:0 0 20 20 0 " NEW);
     raw_stop(&r);
 }
 
@@ -124,7 +124,7 @@ TEST(an_empty_log) {
     raw_start(&r);
     raw_create_stream(&r, 1, 100, "block");
     CHECK_STR(create(&r, "latest"), "OK");
-    CHECK_STR(acquire(&r, "1"), "OK 1 0 0 0 " NEW);
+    CHECK_STR(acquire(&r, "1"), "OK 1:0 0 0 0 " NEW);
     CHECK_STR(commit(&r, "1", "1", "0", ""), "OK");
     CHECK_STR(commit(&r, "1", "2", "1", ""), "AHEAD 0");
     CHECK_STR(raw_append(&r, (raw_batch){.first = 1, .n = 1}), "[OK 0] 1-0");
@@ -139,18 +139,18 @@ TEST(only_the_latest_owner_commits) {
     start(&r);
     CHECK_STR(create(&r, "earliest"), "OK");
     CHECK_STR(commit(&r, "1", "1", "5", ""), "FENCED 0"); /* nobody has acquired yet */
-    CHECK_STR(acquire(&r, "3"), "OK 1 0 0 20 " NEW);
-    CHECK_STR(acquire(&r, "3"), "OK 1 0 0 20 " NEW); /* its answer was lost: again */
+    CHECK_STR(acquire(&r, "3"), "OK 1:0 0 0 20 " NEW);
+    CHECK_STR(acquire(&r, "3"), "OK 1:0 0 0 20 " NEW); /* its answer was lost: again */
     CHECK_STR(acquire(&r, "2"), "STALE 3");
     CHECK_STR(commit(&r, "2", "9", "5", ""), "FENCED 3");
     CHECK_STR(commit(&r, "4", "9", "5", ""), "FENCED 3"); /* granted, but not begun */
     CHECK_STR(commit(&r, "3", "1", "5", "m1"), "OK");
-    CHECK_STR(acquire(&r, "7"), "OK 1 5 0 20 m1" NEW);
+    CHECK_STR(acquire(&r, "7"), "OK 1:0 5 0 20 m1" NEW);
     CHECK_STR(commit(&r, "3", "2", "6", ""), "FENCED 7");
-    CHECK_STR(read_back(&r), "OK 1 0 20 5 7 m1" NEW);
+    CHECK_STR(read_back(&r), "OK 1:0 0 20 5 7 m1" NEW);
     CHECK_STR(commit(&r, "7", "1", "6", ""), "OK"); /* sequences begin anew in each epoch */
     CHECK_STR(acquire(&r, "3"), "STALE 7");
-    CHECK_STR(read_back(&r), "OK 1 0 20 6 7 " NEW);
+    CHECK_STR(read_back(&r), "OK 1:0 0 20 6 7 " NEW);
     raw_stop(&r);
 }
 
@@ -160,12 +160,12 @@ TEST(two_consumers_never_share_an_epoch) {
     raw r;
     start(&r);
     CHECK_STR(create(&r, "earliest"), "OK");
-    CHECK_STR(acquire_as(&r, "first", "9"), "OK 1 0 0 20 " NEW);
+    CHECK_STR(acquire_as(&r, "first", "9"), "OK 1:0 0 0 20 " NEW);
     CHECK_STR(commit(&r, "9", "1", "5", ""), "OK");
     CHECK_STR(acquire_as(&r, "second", "9"), "STALE 9");
-    CHECK_STR(acquire_as(&r, "first", "9"), "OK 1 5 0 20 " NEW);
+    CHECK_STR(acquire_as(&r, "first", "9"), "OK 1:0 5 0 20 " NEW);
     CHECK_STR(commit(&r, "9", "2", "6", ""), "OK");
-    CHECK_STR(acquire_as(&r, "second", "10"), "OK 1 6 0 20 " NEW);
+    CHECK_STR(acquire_as(&r, "second", "10"), "OK 1:0 6 0 20 " NEW);
     CHECK_STR(acquire_as(&r, "first", "9"), "STALE 10");
     CHECK_STR(acquire_as(&r, "first", "10"), "STALE 10");
     CHECK_STR(commit(&r, "9", "3", "7", ""), "FENCED 10");
@@ -181,17 +181,17 @@ TEST(commits_in_the_wrong_order) {
     CHECK_STR(commit(&r, "1", "1", "9", "late"), "OLD");
     CHECK_STR(commit(&r, "1", "2", "8", "same"), "OLD");
     CHECK_STR(commit(&r, "1", "3", "7", "back"), "OLD"); /* never falls */
-    CHECK_STR(read_back(&r), "OK 1 0 20 8 1 new" NEW);
+    CHECK_STR(read_back(&r), "OK 1:0 0 20 8 1 new" NEW);
     CHECK_STR(commit(&r, "1", "3", "8", "map"), "OK"); /* only the ack map is new */
-    CHECK_STR(read_back(&r), "OK 1 0 20 8 1 map" NEW);
+    CHECK_STR(read_back(&r), "OK 1:0 0 20 8 1 map" NEW);
     CHECK_STR(commit(&r, "1", "10", "9", ""), "OK"); /* 10 comes after 3, as numbers do */
     CHECK_STR(commit(&r, "1", "9", "10", ""), "OLD");
     CHECK_STR(commit(&r, "1", "11", "10", ""), "OK");
     CHECK_STR(commit(&r, "1", "12", "9", ""), "OLD");
     /* Acquired again under the same epoch: its sequence goes on. */
-    CHECK_STR(acquire(&r, "1"), "OK 1 10 0 20 " NEW);
+    CHECK_STR(acquire(&r, "1"), "OK 1:0 10 0 20 " NEW);
     CHECK_STR(commit(&r, "1", "11", "11", ""), "OLD");
-    CHECK_STR(read_back(&r), "OK 1 0 20 10 1 " NEW);
+    CHECK_STR(read_back(&r), "OK 1:0 0 20 10 1 " NEW);
     raw_stop(&r);
 }
 
@@ -202,10 +202,10 @@ TEST(past_the_end_of_the_log) {
     acquire(&r, "1");
     CHECK_STR(commit(&r, "1", "1", "20", ""), "OK");
     CHECK_STR(commit(&r, "1", "2", "21", ""), "AHEAD 20");
-    CHECK_STR(read_back(&r), "OK 1 0 20 20 1 " NEW);
+    CHECK_STR(read_back(&r), "OK 1:0 0 20 20 1 " NEW);
     /* The log has lost its tail: whoever comes sees it from committed and next. */
     raw_cmd(&r, "HSET %s next 15", RAW_KEY(&r, 'S'));
-    CHECK_STR(acquire(&r, "2"), "OK 1 20 0 15 " NEW);
+    CHECK_STR(acquire(&r, "2"), "OK 1:0 20 0 15 " NEW);
     CHECK_STR(commit(&r, "2", "1", "20", ""), "AHEAD 15");
     raw_stop(&r);
 }
@@ -263,22 +263,22 @@ TEST(commits_store_everything_together) {
     raw r;
     start(&r);
     CHECK_STR(create(&r, "earliest"), "OK");
-    CHECK_STR(acquire(&r, "1"), "OK 1 0 0 20 " NEW);
+    CHECK_STR(acquire(&r, "1"), "OK 1:0 0 0 20 " NEW);
     CHECK_STR(commit_all(&r, "1", "1", "5", "acks", "tries", "12", "note"), "OK");
-    CHECK_STR(read_back(&r), "OK 1 0 20 5 1 acks tries 12 note 0");
+    CHECK_STR(read_back(&r), "OK 1:0 0 20 5 1 acks tries 12 note 0");
     /* What an earlier owner or an earlier commit says changes none of it. */
     CHECK_STR(commit_all(&r, "1", "1", "6", "old", "old", "13", "old"), "OLD");
     CHECK_STR(commit_all(&r, "1", "2", "4", "old", "old", "13", "old"), "OLD");
     CHECK_STR(commit_all(&r, "2", "2", "6", "no", "no", "13", "no"), "FENCED 1");
     CHECK_STR(commit_all(&r, "1", "2", "21", "no", "no", "13", "no"), "AHEAD 20");
-    CHECK_STR(read_back(&r), "OK 1 0 20 5 1 acks tries 12 note 0");
+    CHECK_STR(read_back(&r), "OK 1:0 0 20 5 1 acks tries 12 note 0");
     /* Nor does a new owner, until it commits: it may die at once. */
-    CHECK_STR(acquire(&r, "2"), "OK 1 5 0 20 acks tries 12 note 0");
-    CHECK_STR(acquire(&r, "3"), "OK 1 5 0 20 acks tries 12 note 0");
+    CHECK_STR(acquire(&r, "2"), "OK 1:0 5 0 20 acks tries 12 note 0");
+    CHECK_STR(acquire(&r, "3"), "OK 1:0 5 0 20 acks tries 12 note 0");
     CHECK_STR(commit_all(&r, "3", "1", "5", "", "", "", "kept"), "OK"); /* it hands over */
-    CHECK_STR(acquire(&r, "4"), "OK 1 5 0 20    kept 0");
+    CHECK_STR(acquire(&r, "4"), "OK 1:0 5 0 20    kept 0");
     CHECK_STR(create(&r, "latest"), "OK"); /* again: changes nothing */
-    CHECK_STR(read_back(&r), "OK 1 0 20 5 4    kept 0");
+    CHECK_STR(read_back(&r), "OK 1:0 0 20 5 4    kept 0");
     raw_stop(&r);
 }
 
@@ -287,7 +287,7 @@ TEST(tries_and_notes_are_bytes) {
     raw r;
     start(&r);
     CHECK_STR(create(&r, "earliest"), "OK");
-    CHECK_STR(acquire(&r, "1"), "OK 1 0 0 20 " NEW);
+    CHECK_STR(acquire(&r, "1"), "OK 1:0 0 0 20 " NEW);
     raw_cmd(&r, "HSET %s g:tries %b g:note %b", RAW_KEY(&r, 'C'), bytes, sizeof bytes, bytes,
             sizeof bytes);
     redisReply *reply = raw_call_argv(&r, "cursor_acquire", 5,
@@ -308,16 +308,16 @@ TEST(fields_that_are_missing) {
     CHECK_STR(raw_cmd(&r, "HLEN %s", RAW_KEY(&r, 'C')), "9");
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
         CHECK_STR(raw_cmd(&r, "HDEL %s g:%s", RAW_KEY(&r, 'C'), fields[i]), "1");
-    CHECK_STR(read_back(&r), "OK 1 0 20 0 0 " NEW);
-    CHECK_STR(acquire(&r, "1"), "OK 1 0 0 20 " NEW);
+    CHECK_STR(read_back(&r), "OK 1:0 0 20 0 0 " NEW);
+    CHECK_STR(acquire(&r, "1"), "OK 1:0 0 0 20 " NEW);
     CHECK_STR(commit_all(&r, "1", "1", "5", "a", "t", "6", "n"), "OK");
     raw_cmd(&r, "HSET %s g:since 17", RAW_KEY(&r, 'C'));
     CHECK_STR(commit_all(&r, "1", "2", "6", "", "", "7", ""), "OK");
-    CHECK_STR(read_back(&r), "OK 1 0 20 6 1   7  17");
+    CHECK_STR(read_back(&r), "OK 1:0 0 20 6 1   7  17");
     CHECK_STR(raw_call(&r, "cursor_delete", "g", RAW_GID, NULL), "OK");
     CHECK_STR(raw_cmd(&r, "EXISTS %s %s", RAW_KEY(&r, 'C'), RAW_KEY(&r, 'K')), "0");
     CHECK_STR(create(&r, "latest"), "OK");
-    CHECK_STR(read_back(&r), "OK 1 0 20 20 0 " NEW);
+    CHECK_STR(read_back(&r), "OK 1:0 0 20 20 0 " NEW);
     raw_stop(&r);
 }
 
@@ -338,7 +338,7 @@ TEST(a_group_may_start_at_an_offset) {
     raw_cmd(&r, "HSET %s first 5", RAW_KEY(&r, 'S'));
     for (size_t i = 0; i < sizeof starts / sizeof *starts; i++) {
         CHECK_STR(create(&r, starts[i].start), "OK");
-        CHECK_STR(read_back(&r), raw_line("OK 1 5 20 %s 0 " NEW, starts[i].at));
+        CHECK_STR(read_back(&r), raw_line("OK 1:0 5 20 %s 0 " NEW, starts[i].at));
         CHECK_STR(low(&r), starts[i].at);
         CHECK_STR(raw_group_info(&r, "g", "entries-read"), starts[i].at);
         CHECK_STR(raw_call(&r, "cursor_delete", "g", RAW_GID, NULL), "OK");
@@ -371,7 +371,7 @@ TEST(what_is_lost_is_said) {
     CHECK_STR(raw_call(&r, "cursor_create", "other", "h", RAW_GID, "latest", NULL),
               "LOST incarnation");
     CHECK_STR(raw_call(&r, "cursor_read", "other", "g", NULL), "LOST incarnation");
-    CHECK_STR(raw_call(&r, "cursor_read", "", "", NULL), "OK 1 0 20"); /* any; without a group */
+    CHECK_STR(raw_call(&r, "cursor_read", "", "", NULL), "OK 1:0 0 20"); /* any; without a group */
     CHECK_STR(
         raw_call(&r, "cursor_commit", RAW_INC, "g", "older", "1", "1", "5", "", "", "", "", NULL),
         "LOST cursor");
@@ -399,7 +399,7 @@ TEST(what_is_lost_is_said) {
     CHECK_CONTAINS(acquire(&r, "1"), "-WRONGTYPE");
     raw_cmd(&r, "DEL %s", RAW_KEY(&r, 'L'));
     raw_cmd(&r, "RENAME aside %s", RAW_KEY(&r, 'L'));
-    CHECK_STR(acquire(&r, "1"), "OK 1 0 0 20 " NEW);
+    CHECK_STR(acquire(&r, "1"), "OK 1:0 0 0 20 " NEW);
     raw_cmd(&r, "FLUSHALL");
     CHECK_STR(raw_call(&r, "cursor_delete", "g", RAW_GID, NULL), "OK");
     CHECK_STR(raw_cmd(&r, "DBSIZE"), "0");
@@ -516,7 +516,7 @@ TEST(by_chance) {
             const char *answer = acquire(&r, e);
             CHECK_STR(answer, epoch < m[i].epoch
                                   ? raw_line("STALE %" PRIu64, m[i].epoch)
-                                  : raw_line("OK 1 %" PRIu64 " 0 20 %s" NEW, m[i].at, m[i].acks));
+                                  : raw_line("OK 1:0 %" PRIu64 " 0 20 %s" NEW, m[i].at, m[i].acks));
             m[i].seq = epoch > m[i].epoch ? 0 : m[i].seq;
             m[i].epoch = epoch > m[i].epoch ? epoch : m[i].epoch;
         } else {

@@ -372,7 +372,7 @@ TEST(forwards_of_another_type) {
     raw r;
     start(&r);
     CHECK_STR(send_one(&r, 1, out(1, 0)), "[OK 0] 1-0");
-    CHECK_STR(probe(&r), "OK 1");
+    CHECK_STR(probe(&r), "OK 1 1:0 0 0");
     raw_cmd(&r, "RENAME %s aside", RAW_KEY(&r, 'F'));
     for (size_t i = 0; i < sizeof makers / sizeof *makers; i++) {
         raw_cmd(&r, makers[i], RAW_KEY(&r, 'F'));
@@ -381,7 +381,7 @@ TEST(forwards_of_another_type) {
         CHECK_CONTAINS(answer, WRONGTYPE);
         CHECK_CONTAINS(answer, "] " RAW_SEALED);
         CHECK_CONTAINS(probe(&r), WRONGTYPE);
-        CHECK_STR(raw_probe(&r), "OK 1"); /* the plain one has nothing to do with it */
+        CHECK_STR(raw_probe(&r), "OK 1 1:0 0 0"); /* the plain one has nothing to do with it */
         raw_cmd(&r, "DEL %s", RAW_KEY(&r, 'F'));
     }
     raw_cmd(&r, "RENAME aside %s", RAW_KEY(&r, 'F'));
@@ -448,7 +448,7 @@ TEST(a_full_server_refuses_the_whole_transaction) {
     CHECK_CONTAINS(send_one(&r, 2, out(1, 0)), "-EXECABORT");
     check_contents(&r, before);
     free(before);
-    CHECK_STR(probe(&r), "OK 1");
+    CHECK_STR(probe(&r), "OK 1 1:0 0 0");
     raw_cmd(&r, "CONFIG SET maxmemory 0");
     CHECK_STR(send_one(&r, 2, out(2, 0)), "[OK 1] 1-1");
     raw_check_log(&r);
@@ -765,7 +765,7 @@ TEST(appends_of_the_library) {
                          {copy, 3, 6, 6, 3, 2},
                          {input, 3, 6, 7, 0, 3},
                          {"k", 3, 6, 7, 0, 3}};
-    sg_append a = {&s, 0, "p", 1, 1, 1, 5, "a b c 5", 7, f, false};
+    sg_append a = {&s, 0, "p", 1, 1, 1, 5, 0, "a b c 5", 7, f, false};
     CHECK_EQ(append(&t, (sg_append){.stream = &s, .producer = "p", .era = 1, .forwarding = true})
                  ->a.kind,
              SG_APPEND_STORED);

@@ -74,15 +74,15 @@ TEST(a_cursor_moves_on_and_back) {
     raw r;
     start(&r);
     CHECK_STR(seek(&r, "3", "12"), "OK 0 12");
-    CHECK_STR(read_back(&r), "OK 1 0 20 12 3 " NEW "3");
+    CHECK_STR(read_back(&r), "OK 1:0 0 20 12 3 " NEW "3");
     CHECK_STR(low(&r), "12");
     CHECK_STR(raw_group_info(&r, "g", "entries-read"), "12");
     CHECK_STR(raw_group_info(&r, "g", "lag"), "8");
     CHECK_STR(seek(&r, "4", "7"), "OK 12 7"); /* in the middle of an entry */
-    CHECK_STR(read_back(&r), "OK 1 0 20 7 4 " NEW "4");
+    CHECK_STR(read_back(&r), "OK 1:0 0 20 7 4 " NEW "4");
     CHECK_STR(low(&r), "7");
     CHECK_STR(raw_group_info(&r, "g", "lag"), "13");
-    CHECK_STR(acquire_as(&r, "n", "5"), "OK 1 7 0 20 " NEW "4");
+    CHECK_STR(acquire_as(&r, "n", "5"), "OK 1:0 7 0 20 " NEW "4");
     raw_check_log(&r);
     raw_stop(&r);
 }
@@ -91,17 +91,17 @@ TEST(a_cursor_moves_on_and_back) {
 TEST(a_move_forgets_what_was_known_there) {
     raw r;
     start(&r);
-    CHECK_STR(acquire_as(&r, "n", "1"), "OK 1 0 0 20 " NEW "0");
+    CHECK_STR(acquire_as(&r, "n", "1"), "OK 1:0 0 0 20 " NEW "0");
     CHECK_STR(raw_call(&r, "cursor_commit", RAW_INC, "g", RAW_GID, "1", "1", "5", "acks", "tries",
                        "9", "note", NULL),
               "OK");
-    CHECK_STR(read_back(&r), "OK 1 0 20 5 1 acks tries 9 note 0");
+    CHECK_STR(read_back(&r), "OK 1:0 0 20 5 1 acks tries 9 note 0");
     CHECK_STR(seek(&r, "2", "5"), "OK 5 5"); /* also where the offset is the same */
-    CHECK_STR(read_back(&r), "OK 1 0 20 5 2 " NEW "2");
+    CHECK_STR(read_back(&r), "OK 1:0 0 20 5 2 " NEW "2");
     CHECK_STR(raw_cmd(&r, "HGET %s g:owner", RAW_KEY(&r, 'C')), "");
-    CHECK_STR(acquire_as(&r, "m", "3"), "OK 1 5 0 20 " NEW "2");
+    CHECK_STR(acquire_as(&r, "m", "3"), "OK 1:0 5 0 20 " NEW "2");
     CHECK_STR(commit(&r, "3", "1", "6"), "OK");
-    CHECK_STR(read_back(&r), "OK 1 0 20 6 3 " NEW "2"); /* since stays */
+    CHECK_STR(read_back(&r), "OK 1:0 0 20 6 3 " NEW "2"); /* since stays */
     raw_stop(&r);
 }
 
@@ -139,8 +139,8 @@ TEST(owners_of_before_are_fenced) {
     CHECK_STR(commit(&r, "4", "1", "11"), "OLD");   /* nobody owns it */
     CHECK_STR(acquire_as(&r, "n", "3"), "STALE 4"); /* its first answer was lost */
     CHECK_STR(acquire_as(&r, "n", "4"), "STALE 4"); /* begin's epoch is no grant */
-    CHECK_STR(read_back(&r), "OK 1 0 20 2 4 " NEW "4");
-    CHECK_STR(acquire_as(&r, "n", "5"), "OK 1 2 0 20 " NEW "4");
+    CHECK_STR(read_back(&r), "OK 1:0 0 20 2 4 " NEW "4");
+    CHECK_STR(acquire_as(&r, "n", "5"), "OK 1:0 2 0 20 " NEW "4");
     CHECK_STR(commit(&r, "5", "1", "3"), "OK");
     CHECK_STR(commit(&r, "3", "3", "12"), "FENCED 5");
     raw_stop(&r);
@@ -160,7 +160,7 @@ TEST(a_late_move_moves_nothing) {
     CHECK_STR(seek(&r, "8", "9"), "STALE 9");
     CHECK_STR(seek(&r, "9", "9"), "STALE 9");
     CHECK_STR(seek(&r, "10", "9"), "OK 15 9"); /* 10 is more than 9, as numbers are */
-    CHECK_STR(read_back(&r), "OK 1 0 20 9 10 " NEW "10");
+    CHECK_STR(read_back(&r), "OK 1:0 0 20 9 10 " NEW "10");
     raw_stop(&r);
 }
 
@@ -206,7 +206,7 @@ static void check_untouched(const raw *r, const char *key, const char *answer) {
     CHECK_CONTAINS(seek(r, "9", "4"), "-WRONGTYPE");
     raw_cmd(r, "DEL %s", key);
     raw_cmd(r, "RENAME aside %s", key);
-    CHECK_STR(read_back(r), "OK 1 0 20 0 0 " NEW "0");
+    CHECK_STR(read_back(r), "OK 1:0 0 20 0 0 " NEW "0");
     CHECK_STR(low(r), "0");
 }
 
@@ -251,9 +251,9 @@ TEST(moves_and_commits_by_chance) {
         } else if (sg_rng_below(&rng, 2) == 0) {
             const char *answer = acquire_as(&r, "n", e_text);
             bool taken = e > epoch || (e == epoch && owner == e);
-            CHECK_EQ(strncmp(answer, "OK 1 ", 5) == 0, taken);
+            CHECK_EQ(strncmp(answer, "OK 1:0 ", 7) == 0, taken);
             if (taken) {
-                CHECK_EQ(strtoull(answer + 5, NULL, 10), at);
+                CHECK_EQ(strtoull(answer + 7, NULL, 10), at);
                 seq = e > epoch ? 0 : seq;
                 epoch = owner = e;
             }

@@ -223,6 +223,7 @@ typedef struct log_reader {
     size_t count;
     log_message_fn *fn;
     void *arg;
+    uint64_t era; /* of the last entry */
 } log_reader;
 
 static void read_entry(log_reader *l, const redisReply *entry) {
@@ -232,7 +233,8 @@ static void read_entry(log_reader *l, const redisReply *entry) {
     const char *why = "";
     const redisReply *id = entry->element[0], *fields = entry->element[1];
     CHECK_EQ(sscanf(id->str, "%" SCNu64 "-%" SCNu64, &era, &last), 2);
-    CHECK_EQ(era, 1);
+    CHECK_GE(era, l->era);
+    l->era = era;
     CHECK_EQ(fields->elements, 2);
     CHECK_STR(fields->element[0]->str, "b");
     const redisReply *data = fields->element[1];
@@ -245,7 +247,7 @@ static void read_entry(log_reader *l, const redisReply *entry) {
              l->partition, id->str, batch.count, l->next);
     l->begun = true;
     for (uint32_t n = batch.count; sg_batch_next(&batch, &v) == 1; offset++, l->count++) {
-        log_message m = {l->partition, offset, v.key, v.value, v.headers, v.timestamp, n};
+        log_message m = {l->partition, offset, era, v.key, v.value, v.headers, v.timestamp, n};
         if (l->fn != NULL)
             l->fn(&m, l->arg);
     }
@@ -264,7 +266,7 @@ static uint64_t state_number(server *s, const char *key, const char *field) {
 
 size_t log_each(server *s, const char *ns, const char *stream, uint32_t partition,
                 log_message_fn *fn, void *arg) {
-    log_reader l = {stream, partition, 0, 0, false, 0, fn, arg};
+    log_reader l = {.stream = stream, .partition = partition, .fn = fn, .arg = arg};
     char log[900], state[900], from[64] = "-";
     snprintf(log, sizeof log, "sg:{%s/%s/%u}:log", ns, stream, partition);
     snprintf(state, sizeof state, "sg:{%s/%s/%u}:state", ns, stream, partition);
@@ -316,7 +318,7 @@ static void check_message(const log_message *m, void *arg) {
              ": its outcome was %s",
              number, m->partition, m->offset, test_status_name(n->status));
     if (n->status == SEG_OK && (n->where.partition != m->partition ||
-                                n->where.id.offset != m->offset || n->where.id.era != 1))
+                                n->where.id.offset != m->offset || n->where.id.era != m->era))
         FAIL("message %zu is in partition %u at %" PRIu64 ", was told to be in %u at %" PRIu64,
              number, m->partition, m->offset, n->where.partition, n->where.id.offset);
     if (n->status != SEG_OK && n->status != SEG_EUNKNOWN)

@@ -54,7 +54,7 @@ size_t ledger_check(ledger *l, server *s, const char *ns, const char *stream);
 
 typedef struct log_message {
     uint32_t partition;
-    uint64_t offset;
+    uint64_t offset, era;
     seg_bytes key, value, headers; /* headers as encoded: sg_header_next of core/batch.h */
     int64_t timestamp;
     uint32_t batch; /* of how many messages its entry is */

@@ -137,6 +137,8 @@ seg_status rig_try_consumer(seg_consumer **out, seg_client *c, const char *strea
     o.rebalance_arg = j->arg;
     o.on_overtaken = j->on_overtaken;
     o.overtaken_arg = j->arg;
+    o.on_loss = j->on_loss;
+    o.loss_arg = j->arg;
     o.start_at = j->start_at;
     o.instance = j->instance;
     o.ordering = j->ordering;

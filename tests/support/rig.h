@@ -69,7 +69,8 @@ typedef struct rig_join {
     uint32_t max_in_flight;
     seg_rebalance_fn *on_rebalance;
     seg_overtaken_fn *on_overtaken;
-    void *arg; /* of both */
+    seg_loss_fn *on_loss;
+    void *arg; /* of all three */
     int64_t start_at;
     const char *instance;
     seg_ordering ordering;

@@ -413,7 +413,7 @@ const char *raw_group_info(const raw *r, const char *group, const char *field) {
 
 void raw_check_log(const raw *r) {
     long long next = raw_number(r, 'S', "next"), first = raw_number(r, 'S', "first");
-    long long era = raw_number(r, 'S', "era"), at = -1;
+    long long era = raw_number(r, 'S', "era"), at = -1, before = 1;
     redisReply *entries = raw_cmd_reply(r, "XRANGE %s - +", RAW_KEY(r, 'L'));
     for (size_t i = 0; i < entries->elements; i++) {
         redisReply *id = entries->element[i]->element[0], *f = entries->element[i]->element[1];
@@ -422,7 +422,9 @@ void raw_check_log(const raw *r) {
         CHECK_STR(f->element[0]->str, "b");
         CHECK_EQ(sscanf(id->str, "%lld-%lld", &id_era, &last), 2);
         CHECK_EQ(sscanf(f->element[1]->str, "%*s %*s %*s %lld", &n), 1);
-        CHECK_EQ(id_era, era);
+        CHECK_GE(id_era, before);
+        CHECK_LE(id_era, era);
+        before = id_era;
         if (at < 0) {
             at = last - n + 1;
             CHECK_LE(at, first);

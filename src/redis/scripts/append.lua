@@ -7,17 +7,26 @@
 --
 -- KEYS  1 state   2 log
 -- ARGV  1 incarnation   2 era   3 producer id   4 its generation   5 first sequence (from 1)
---       6 messages in the batch; 0: only check the rights and mend the last ID (the XADD behind it has an ID
---         that is always refused)
+--       6 messages in the batch; 0: a probe, which only checks the rights, mends the last ID, and tells how things
+--         are (the XADD behind it has an ID that is always refused). Of a probe, with 2 and
+--       7 the place up to which its caller knows of messages, the last of them of era 2; 0: of none
 -- Returns {'OK' | 'DUP', offset of the first message, or -1 where it is no longer known}
+--         {'OK', next, eras, generation, sequence}     to a probe; the last two: what is stored of the producer, or 0
 --         {'FULL', bound, room}      its unread messages leave room for only so many
 --         {'TOOBIG', bound}          more messages than the partition may ever hold
 --         {'GAP', last sequence}     a batch before this one is missing
 --         {'STALE', generation}      the producer has restarted its sequence since
---         {'ERA', era}               the log is in another era
+--         {'ERA', era}               the log is in another era: probe, and send it again under that one
 --         {'LOST', what}             the state or the log is missing, or another incarnation's
 --         {'BROKEN', what}           something unforeseen, in the server's words
--- Keeps  next = last offset of the log + 1; offsets dense; each (producer, sequence) stored once.
+-- Keeps  next = last offset of the log + 1; offsets dense; each (producer, sequence) stored once; no offset is given
+--        twice in one era, also where the server lost some.
+--
+-- Eras. A server that was restarted, or promoted, may have lost the end of the log, and what comes next gets the offsets
+-- of what was lost. So it gets them in a new era. When that is the case the server itself tells, by its replication
+-- id: that is another one after each restart and each promotion, and the state has the one under which was appended
+-- last. A probe also raises the era where its caller knows of messages that there are not.
+-- An era's number is the time when it began (ms), as a larger one than all before may have been lost too.
 --
 -- A producer's record: "generation sequence used n:last n:last ...": its newest sequence, when it
 -- was used (ms), and its last batches, newest first, as message count and last offset.
@@ -34,6 +43,11 @@ local PRODUCERS_MAX = 10000
 local LARGEST = '18446744073709551615-18446744073709551615'
 
 local function n2s(n) return string.format('%.0f', n) end
+
+local function now_ms()
+    local time = redis.call('TIME')
+    return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+end
 
 -- Offset of the first message of the batch that ended at or before sequence `seq`.
 local function recorded(history, seq, first, n)
@@ -101,6 +115,43 @@ local function open(era, last, next)
     return missing
 end
 
+-- Where the era of `offset` is not the newest one.
+local function era_of(eras, offset)
+    local found
+    for era, start in string.gmatch(eras, '(%d+):(%d+)') do
+        if not found or tonumber(start) <= offset then found = era end
+    end
+    return found
+end
+
+-- The server's life: another one means that what is here may be older than what was acknowledged.
+local function server_life()
+    return string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)') or 'unknown'
+end
+
+-- Begin a new era at `next`, larger than `known`. Those of which nothing is retained any more, and one in which
+-- nothing was stored, leave the list. The log is mended first: what is past its end goes, also where it has an ID
+-- below the new era.
+local function raise(s, life, next, known)
+    local missing = set_last(s[2], next)
+    if missing then return missing end
+    local kept, list, n = tonumber(s[4]), {}, 0
+    for era, start in string.gmatch(s[11], '(%d+):(%d+)') do
+        start = tonumber(start)
+        if n > 0 and start <= kept then n = n - 1 end
+        if start < next then
+            n = n + 1
+            list[n] = era .. ':' .. n2s(start)
+        end
+    end
+    s[2] = n2s(math.max(now_ms(), tonumber(s[2]) + 1, known + 1))
+    list[n + 1] = s[2] .. ':' .. n2s(next)
+    s[11] = table.concat(list, ' ', 1, n + 1)
+    s[12] = life
+    redis.call('HSET', state, 'era', s[2], 'eras', s[11], 'life', life)
+    return nil
+end
+
 -- A producer comes: forget those that have been idle for long, once their number has doubled, so
 -- that it is amortised O(1).
 local function prune(now)
@@ -131,26 +182,43 @@ end
 local function check_rights()
     need({{'XTRIM', log, 'MINID', '0'}, {'XRANGE', log, '-', '+'}, {'XDEL', log, '0-1'},
           {'XINFO', 'STREAM', log}, {'HINCRBY', state, 'producers', '1'}, {'HGETALL', state},
-          {'HDEL', state, 'p:'}})
+          {'HDEL', state, 'p:'}, {'INFO', 'replication'}})
+end
+
+-- Does the caller know of messages that there are not?
+local function fell_behind(s, era, next)
+    local known = tonumber(ARGV[7] or '0')
+    return known > 0 and (era > tonumber(s[2]) or (era == tonumber(s[2]) and known > next))
 end
 
 --forward: all
+local function probe(s, next)
+    local missing = set_last(s[2], next)
+    if missing then return {'LOST', missing} end
+    check_rights()
+    --forward: need_forward_rights()
+    local era = tonumber(ARGV[2])
+    if fell_behind(s, era, next) then missing = raise(s, s[12], next, era) end
+    if missing then return {'LOST', missing} end
+    redis.call('HSET', state, 'next', s[3])
+    local gen, seq = string.match(s[8] or '0 0', '^(%d+) (%d+)')
+    return {'OK', s[3], s[11], gen, seq}
+end
+
 local function guard()
     local inc, era, pid = ARGV[1], ARGV[2], ARGV[3]
     local gen, first, n = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
     local s = redis.call('HMGET', state, 'inc', 'era', 'next', 'first', 'low', 'bound', 'policy',
-                         'p:' .. pid, 'producers', 'prune_at')
+                         'p:' .. pid, 'producers', 'prune_at', 'eras', 'life')
     if not s[1] then return {'LOST', 'state'} end
     if s[1] ~= inc then return {'LOST', 'incarnation'} end
     local next, kept, bound = tonumber(s[3]), tonumber(s[4]), tonumber(s[6])
-    if n == 0 then
-        local missing = set_last(s[2], next)
+    local life = server_life()
+    if life ~= s[12] then
+        local missing = raise(s, life, next, 0)
         if missing then return {'LOST', missing} end
-        redis.call('HSET', state, 'next', s[3])
-        check_rights()
-        --forward: need_forward_rights()
-        return {'OK', s[3]}
     end
+    if n == 0 then return probe(s, next) end
 
     local seq, history = 0, ''
     if s[8] then
@@ -174,13 +242,12 @@ local function guard()
 
     -- It was asked when the XADD was queued, but may have been withdrawn since.
     need({{'XADD', log, 'NOMKSTREAM', era .. '-*', 'b', ''}})
-    local time = redis.call('TIME')
-    local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+    local now = now_ms()
     local missing = open(era, next + n - 1, next)
     if missing then return {'LOST', missing} end
     if next + n - kept > bound then
         kept = next + n - bound
-        redis.call('XTRIM', log, 'MINID', era .. '-' .. n2s(kept))
+        redis.call('XTRIM', log, 'MINID', era_of(s[11], kept) .. '-' .. n2s(kept))
     end
     if not s[8] then
         if tonumber(s[9]) + 1 >= tonumber(s[10]) then

@@ -3,7 +3,7 @@
 --
 -- KEYS  1 state   2 log   3 cursors   4 committed
 -- ARGV  1 incarnation   2 group   3 the group's id   4 epoch   5 nonce of the consumer
--- Returns {'OK', era, committed, first retained, next, ack map, tries, high, note, since}
+-- Returns {'OK', eras, committed, first retained, next, ack map, tries, high, note, since}
 --                            the last five as cursor_commit takes them; high '': the last owner has handed
 --                            over cleanly. Otherwise it may have died with messages in hand, see cursor_commit
 --         {'STALE', epoch}   a later owner has begun already, or the coordinator has forgotten its last grants
@@ -13,7 +13,7 @@
 --        its last grant with a failover gives that number again, to somebody else.
 local state, log, cursors, committed = unpack(KEYS)
 local inc, group, gid, epoch = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
-local s = redis.call('HMGET', state, 'inc', 'era', 'first', 'next')
+local s = redis.call('HMGET', state, 'inc', 'eras', 'first', 'next')
 if s[1] ~= inc then return {'LOST', s[1] and 'incarnation' or 'state'} end
 if redis.call('EXISTS', log) == 0 then return {'LOST', 'log'} end
 redis.call('XLEN', log) -- an error where it is something else

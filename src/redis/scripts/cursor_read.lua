@@ -3,12 +3,12 @@
 --
 -- KEYS  1 state   2 log   3 cursors   4 committed
 -- ARGV  1 incarnation ('': any)   2 group ('': none)
--- Returns {'OK', era, first retained, next} and, with a group, {..., committed, epoch, ack map, tries, high,
+-- Returns {'OK', eras, first retained, next} and, with a group, {..., committed, epoch, ack map, tries, high,
 --                            note, since}, as cursor_acquire
 --         {'LOST', what}
 local state, log, cursors, committed = unpack(KEYS)
 local group = ARGV[2]
-local s = redis.call('HMGET', state, 'inc', 'era', 'first', 'next')
+local s = redis.call('HMGET', state, 'inc', 'eras', 'first', 'next')
 if not s[1] then return {'LOST', 'state'} end
 if ARGV[1] ~= '' and s[1] ~= ARGV[1] then return {'LOST', 'incarnation'} end
 if redis.call('EXISTS', log) == 0 then return {'LOST', 'log'} end

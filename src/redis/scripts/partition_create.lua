@@ -19,6 +19,8 @@ redis.call('UNLINK', unpack(KEYS))
 -- The only command that makes a stream with nothing in it.
 redis.call('XGROUP', 'CREATE', log, 'new', '0-0', 'MKSTREAM')
 redis.call('XGROUP', 'DESTROY', log, 'new')
-redis.call('HSET', state, 'inc', inc, 'era', '1', 'next', '0', 'first', '0', 'low', '',
+-- The server's life, see append.
+local life = string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)') or 'unknown'
+redis.call('HSET', state, 'inc', inc, 'era', '1', 'eras', '1:0', 'life', life, 'next', '0', 'first', '0', 'low', '',
            'bound', ARGV[2], 'policy', ARGV[3], 'producers', '0', 'prune_at', '64')
 return {'OK'}

@@ -18,7 +18,7 @@ if not m[1] then
     local ms = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
     inc = string.format('%012x', ms) .. string.sub(inc, 1, 20)
     redis.call('HSET', meta, 'inc', inc, 'phase', 'creating', 'partitions', partitions,
-               'messages', messages, 'policy', policy, 'format', '1', 'eras', '1',
+               'messages', messages, 'policy', policy, 'format', '1',
                'created', string.format('%.0f', ms))
     return {'CREATE', inc, partitions, messages, policy}
 end
