@@ -86,6 +86,8 @@ void sg_consumer_drop(seg_consumer *c, sg_holding *h, bool lost) {
     c->acks_lost = c->acks_lost || h->last_ack > h->stored_ack || h->awaited > 0;
     if (lost)
         n->lost = n->lost || n->epoch == h->epoch;
+    if (lost && !h->verified && h->window != NULL)
+        sg_consumer_part(c, h);
     c->owned[h->index] = c->owned[--c->n_owned];
     c->owned[h->index]->index = h->index;
     c->holdings[h->partition] = NULL;

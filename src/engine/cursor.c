@@ -219,10 +219,52 @@ static void have_raised(seg_consumer *c, const sg_holding *h) {
 static void lose(seg_consumer *c, sg_holding *h, seg_loss_what what, uint64_t first, uint64_t end) {
     seg_loss loss = {what, h->partition, h->era, first, end};
     sg_consumer_loss(c, &loss);
+    h->verified = true;
     if (what == SEG_LOST_MESSAGES)
         have_raised(c, h);
     sg_member_released(c->member, h->partition, h->epoch);
     sg_consumer_drop(c, h, true);
+}
+
+/* A partition that was lost together with the connection: others go on with it, but only we can tell
+ * that something of what we had is gone. */
+typedef struct parting {
+    seg_consumer *consumer;
+    uint32_t partition;
+    uint64_t era, end, stored, since;
+} parting;
+
+static void on_parted(void *arg, const sg_result *r) {
+    parting was = *(parting *)arg;
+    seg_consumer *c = was.consumer;
+    sg_eras eras = {NULL, 0};
+    sg_cursor_answer a;
+    uint64_t first;
+    sg_free(arg);
+    sg_cursor_read_answer(r, &a);
+    if (!sg_consumer_enter(c))
+        return;
+    if (!a.lost && a.kind == SG_CURSOR_OK && sg_cursor_take_eras(&a, &eras)) {
+        if (sg_eras_lost(&eras, was.era, was.end, a.next, &first))
+            sg_consumer_loss(
+                c, &(seg_loss){SEG_LOST_MESSAGES, was.partition, was.era, first, was.end});
+        else if (a.committed < was.stored && a.since == was.since)
+            sg_consumer_loss(
+                c, &(seg_loss){SEG_LOST_ACKS, was.partition, was.era, a.committed, was.stored});
+        sg_eras_fini(&eras);
+    }
+    sg_consumer_leave(c);
+}
+
+void sg_consumer_part(seg_consumer *c, const sg_holding *h) {
+    parting *was = sg_alloc(sizeof *was);
+    if (was != NULL)
+        *was = (parting){c, h->partition, h->era, h->fetch_at, h->stored_offset, h->since};
+    if (was != NULL && sg_cursor_read_send(c->client->commands, &c->stream, c->group.name,
+                                           h->partition, on_parted, was))
+        c->pending++;
+    else
+        sg_free(was);
 }
 
 /* ---- verify ------------------------------------------------------------------------------ */

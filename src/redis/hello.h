@@ -8,13 +8,14 @@
 #include "redis/out.h"
 #include "redis/reply.h"
 
-#define SG_HELLO_STEPS 5
+#define SG_HELLO_STEPS 6
 
 typedef enum sg_hello_step {
     SG_HELLO_AUTH,
     SG_HELLO_SELECT,
     SG_HELLO_SETNAME,
     SG_HELLO_ID,
+    SG_HELLO_DRYRUN, /* may the server's default user do what it must when it loads its AOF? */
     SG_HELLO_INFO
 } sg_hello_step;
 
@@ -25,6 +26,7 @@ typedef struct sg_hello {
     char where[300];    /* sg_url_show */
     char server[64];    /* "redis 7.0.15"; set by SG_HELLO_DONE */
     uint64_t client_id; /* 0 where the user may not ask for it */
+    bool forgets;       /* the default user may not: an AOF would not bring back our writes */
     char remark[200];   /* a refusal that does not matter, unless the server then hangs up */
 } sg_hello;
 

@@ -84,6 +84,24 @@ TEST(opens_by_address) {
     server_stop(s);
 }
 
+/* Whatever is stored there would be gone after its next restart. */
+TEST(a_server_that_cannot_load_its_aof_is_refused) {
+    server *s = server_start((const char *const[]){"--appendonly", "yes", NULL});
+    seg_client_options o;
+    seg_client *c;
+    seg_error err;
+    SEG_INIT(&o);
+    o.url = server_url(s);
+    server_do(s, "ACL SETUSER default -xsetid");
+    CHECK_STATUS(seg_client_open(&c, &o, &err), SEG_ESERVER, &err);
+    CHECK_CONTAINS(err.text, "appendonly");
+    CHECK_CONTAINS(err.text, "ACL SETUSER default");
+    server_do(s, "ACL SETUSER default +xsetid");
+    CHECK_OK(seg_client_open(&c, &o, &err), &err);
+    seg_client_close(c);
+    server_stop(s);
+}
+
 TEST(malformed_urls) {
     static const char *const urls[] = {"",
                                        "redis:",

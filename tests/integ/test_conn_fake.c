@@ -68,7 +68,7 @@ static void fake_say(fake *f, const char *text) {
 }
 
 #define INFO "redis_version:7.0.0\r\nrole:master\r\n"
-static const char welcome[] = "+OK\r\n:42\r\n$34\r\n" INFO "\r\n";
+static const char welcome[] = "+OK\r\n:42\r\n+OK\r\n$34\r\n" INFO "\r\n";
 
 static void fake_welcome(fake *f, rig *t) {
     RIG_WAIT(t, fake_accepted(f));

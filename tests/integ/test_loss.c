@@ -369,3 +369,47 @@ TEST(a_log_of_many_eras_is_one_log) {
     seg_consumer_close(k);
     tear_down(b);
 }
+
+/* It comes back when its lease has run out and others own its partition: it is told all the same. */
+TEST(a_former_owner_is_told) {
+    bench *b = set_up();
+    proxy *x = proxy_start(server_socket(b->s));
+    seg_client_options o;
+    seg_error err;
+    seg_client *c;
+    told other = {.n = 0};
+    SEG_INIT(&o);
+    o.url = proxy_url(x);
+    CHECK_OK(seg_client_open(&c, &o, &err), &err);
+    seg_consumer *k = rig_consumer(
+        c, "s",
+        &(rig_join){
+            .group = "g", .session_timeout = 300, .on_loss = note_loss, .arg = &b->by_consumer});
+    send_run(b->p, 0, 10);
+    rig_take(k, b->in, 10);
+    rig_ack(k, b->in->d, 10);
+    rig_commit(k);
+    snapshot(b);
+    send_run(b->p, 10, 5);
+    rig_take(k, b->in, 15);
+    rig_ack(k, b->in->d + 10, 5);
+    rig_commit(k);
+    proxy_refuse(x, true);
+    go_back(b);
+    send_run(b->p, 100, 20);
+    seg_consumer *next = rig_consumer(
+        b->c, "s",
+        &(rig_join){.group = "g", .session_timeout = 300, .on_loss = note_loss, .arg = &other});
+    b->in->n = 0;
+    rig_drain(next, b->in, 20);
+    rig_check_run(b->in, 0, 20, 100);
+    proxy_refuse(x, false);
+    WAIT_FOR(RIG_MS, (rig_poll(k, b->in, 1, 10), b->by_consumer.n > 0));
+    check_loss(&b->by_consumer, SEG_LOST_MESSAGES, 10, 15);
+    CHECK_EQ(other.n, 0);
+    seg_consumer_close(k);
+    seg_consumer_close(next);
+    seg_client_close(c);
+    proxy_stop(x);
+    tear_down(b);
+}

@@ -37,7 +37,8 @@ static void check_asks(const char *text, const char *expected) {
 
 #define TAIL                                                                                       \
     "*3 $6 CLIENT $7 SETNAME $15 segmenter-fetch "                                                 \
-    "*2 $6 CLIENT $2 ID *1 $4 INFO "
+    "*2 $6 CLIENT $2 ID "                                                                          \
+    "*6 $3 ACL $6 DRYRUN $7 default $6 XSETID $10 sg:{x}:log $3 0-1 *1 $4 INFO "
 
 TEST(asks_only_what_the_url_calls_for) {
     check_asks("redis://h", TAIL);
@@ -74,7 +75,7 @@ static sg_hello_outcome converse(const char *url_text, const char *const answers
 TEST(names_the_fault_and_the_way_out) {
     static const struct {
         const char *url;
-        const char *answers[4];
+        const char *answers[5];
         sg_hello_outcome outcome;
         seg_status status;
         const char *parts[2];
@@ -91,18 +92,18 @@ TEST(names_the_fault_and_the_way_out) {
          {"no password set", "leave it out"}},
         {"redis://h",
          {"-NOAUTH Authentication required.\r\n", "-NOAUTH Authentication required.\r\n",
-          "-NOAUTH Authentication required.\r\n"},
+          "-NOAUTH Authentication required.\r\n", "-NOAUTH Authentication required.\r\n"},
          SG_HELLO_HOPELESS,
          SEG_EACCES,
          {"needs a password", "redis://user:password@host"}},
         {"unix:///s",
          {"-NOAUTH Authentication required.\r\n", "-NOAUTH Authentication required.\r\n",
-          "-NOAUTH Authentication required.\r\n"},
+          "-NOAUTH Authentication required.\r\n", "-NOAUTH Authentication required.\r\n"},
          SG_HELLO_HOPELESS,
          SEG_EACCES,
          {"'/s' needs a password", "unix:// URL cannot"}},
         {"redis://me:hunter2@h",
-         {"+OK\r\n", "-NOPERM no\r\n", "-NOPERM no\r\n", "-NOPERM no 'info'\r\n"},
+         {"+OK\r\n", "-NOPERM no\r\n", "-NOPERM no\r\n", "-NOPERM no\r\n", "-NOPERM no 'info'\r\n"},
          SG_HELLO_HOPELESS,
          SEG_EACCES,
          {"'me' may not run INFO", "ACL SETUSER me +info"}},
@@ -112,7 +113,7 @@ TEST(names_the_fault_and_the_way_out) {
          SEG_ESERVER,
          {"database 9", "databases"}},
         {"redis://h",
-         {"+OK\r\n", ":1\r\n", "-LOADING Redis is loading the dataset in memory\r\n"},
+         {"+OK\r\n", ":1\r\n", "+OK\r\n", "-LOADING Redis is loading the dataset in memory\r\n"},
          SG_HELLO_RETRY,
          SEG_ECONN,
          {"not ready", "LOADING"}},
@@ -123,7 +124,7 @@ TEST(names_the_fault_and_the_way_out) {
          {"not ready", "max number of clients"}},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        const char *answers[5] = {NULL};
+        const char *answers[6] = {NULL};
         memcpy(answers, cases[i].answers, sizeof cases[i].answers);
         sg_hello h;
         seg_error err = {SEG_OK, ""};
@@ -136,7 +137,7 @@ TEST(names_the_fault_and_the_way_out) {
 }
 
 TEST(a_refused_client_command_does_not_matter) {
-    const char *const answers[] = {"-NOPERM a\r\n", "-NOPERM b\r\n",
+    const char *const answers[] = {"-NOPERM a\r\n", "-NOPERM b\r\n", "-NOPERM c\r\n",
                                    "$34\r\nredis_version:7.0.0\r\nrole:master\r\n\r\n", NULL};
     sg_hello h;
     seg_error err = {SEG_OK, ""};
@@ -144,6 +145,26 @@ TEST(a_refused_client_command_does_not_matter) {
     CHECK_EQ(h.client_id, 0);
     CHECK_STR(h.server, "redis 7.0.0");
     CHECK_STR(h.remark, "NOPERM a");
+}
+
+/* A default user who may not do what we do is harmless but where there is an AOF. */
+TEST(a_default_user_that_cannot_load_the_aof) {
+    static const char denied[] = "$4\r\nUser\r\n";
+    static const char off[] = "$49\r\nredis_version:7.0.0\r\nrole:master\r\naof_enabled:0\r\n\r\n";
+    static const char on[] = "$49\r\nredis_version:7.0.0\r\nrole:master\r\naof_enabled:1\r\n\r\n";
+    sg_hello h;
+    seg_error err = {SEG_OK, ""};
+    const char *answers[] = {"+OK\r\n", ":1\r\n", denied, off, NULL};
+    CHECK_EQ(converse("redis://h", answers, &h, &err), SG_HELLO_DONE);
+    answers[3] = on;
+    CHECK_EQ(converse("redis://h", answers, &h, &err), SG_HELLO_HOPELESS);
+    CHECK_STATUS(err.status, SEG_ESERVER, &err);
+    CHECK_CONTAINS(err.text, "appendonly");
+    CHECK_CONTAINS(err.text, "ACL SETUSER default ~* &* +@all");
+    answers[2] = "+OK\r\n";
+    CHECK_EQ(converse("redis://h", answers, &h, &err), SG_HELLO_DONE);
+    answers[2] = "-NOPERM\r\n"; /* nobody can tell */
+    CHECK_EQ(converse("redis://h", answers, &h, &err), SG_HELLO_DONE);
 }
 
 static sg_hello_outcome check_info(const char *info, sg_hello *h, seg_error *err) {
