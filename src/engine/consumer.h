@@ -202,10 +202,9 @@ void sg_consumer_verdict(seg_consumer *c);
 bool sg_consumer_may_pass(seg_consumer *c, const seg_error *err);
 /* Send it: h->busy where that worked. */
 void sg_consumer_acquire(seg_consumer *c, sg_holding *h); /* begin as the owner */
-void sg_consumer_verify(seg_consumer *c,
-                        sg_holding *h);
-/* It is another's, and was not compared yet: is what we know of it still so? */
-void sg_consumer_part(seg_consumer *c, const sg_holding *h); /* is the server's state still what we know? */
+void sg_consumer_verify(seg_consumer *c, sg_holding *h);  /* is it still what we know? */
+/* The same of one that is another's by now, and was not compared before. */
+void sg_consumer_part(seg_consumer *c, const sg_holding *h);
 /* Commit what is settled; `final`: and hand over cleanly. */
 void sg_consumer_store(seg_consumer *c, sg_holding *h, bool final);
 int64_t sg_coordinate(seg_consumer *c, int64_t now);

@@ -77,7 +77,8 @@ static bool look_into(part *p, uint64_t last, seg_bytes batch) {
     sg_record_view v;
     uint64_t found = UINT64_MAX;
     int more;
-    if (!sg_batch_open(&r, batch.data, batch.len, q->stream->seed, NULL) || r.count - 1 > last)
+    if (last < p->at || last >= p->high ||
+        !sg_batch_open(&r, batch.data, batch.len, q->stream->seed, NULL) || r.count - 1 > last)
         return false;
     uint64_t start = last - (r.count - 1), offset = start;
     for (; (more = sg_batch_next(&r, &v)) > 0; offset++)

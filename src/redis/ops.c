@@ -134,7 +134,7 @@ static bool settings_read(const sg_reply *reply, size_t at, sg_stream *out) {
     if (!sg_copy_text(out->inc, sizeof out->inc, sg_reply_at(reply, at)) ||
         !sg_reply_u64(sg_reply_at(reply, at + 1), &partitions) || partitions < 1 ||
         partitions > 4096 || !sg_reply_u64(sg_reply_at(reply, at + 2), &out->bound) ||
-        !policy_read(sg_reply_at(reply, at + 3), &out->on_full))
+        out->bound < 1 || !policy_read(sg_reply_at(reply, at + 3), &out->on_full))
         return false;
     out->partitions = (uint32_t)partitions;
     out->seed = sg_batch_seed(out->inc);

@@ -212,6 +212,12 @@ void sg_append_read(const sg_result *r, bool probe, sg_append_answer *out) {
         append_refusal(guard, out);
     /* The guard's word and what the XADD then did always agree; only where rights were taken away
      * in the middle do they not. */
+    if (out->kind == SG_APPEND_STORED && !out->duplicate && out->offset == UINT64_MAX) {
+        out->kind = SG_APPEND_REFUSED;
+        out->unsure = stored;
+        sg_nonsense(guard, "append", &out->err);
+        return;
+    }
     bool due = out->kind == SG_APPEND_STORED && !out->duplicate && !probe;
     if (stored != due) {
         out->kind = SG_APPEND_REFUSED;

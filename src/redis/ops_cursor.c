@@ -64,6 +64,11 @@ bool sg_cursor_read_send(sg_conn *c, const sg_stream *s, const char *group, uint
     return sg_call_send(k, c, fn, arg);
 }
 
+/* Larger ones are not exact on the server, so it has none. */
+static bool number(const sg_reply *r, uint64_t *out) {
+    return sg_reply_u64(r, out) && *out <= UINT64_C(1) << 53;
+}
+
 /* What both end with, from `at` on: acks tries high note since. */
 static bool tail_fields(const sg_reply *reply, size_t at, sg_cursor_answer *out) {
     const sg_reply *high = sg_reply_at(reply, at + 2);
@@ -71,8 +76,8 @@ static bool tail_fields(const sg_reply *reply, size_t at, sg_cursor_answer *out)
     out->tries = sg_reply_bytes(sg_reply_at(reply, at + 1));
     out->note = sg_reply_bytes(sg_reply_at(reply, at + 3));
     out->clean = sg_reply_is(high, "");
-    return (out->clean || sg_reply_u64(high, &out->high)) &&
-           sg_reply_u64(sg_reply_at(reply, at + 4), &out->since);
+    return (out->clean || number(high, &out->high)) &&
+           number(sg_reply_at(reply, at + 4), &out->since);
 }
 
 #define ACQUIRED 10 /* eras committed first next, tail */
@@ -82,8 +87,9 @@ static bool tail_fields(const sg_reply *reply, size_t at, sg_cursor_answer *out)
 /* "1:0 1700000000000:51", of which the last is the newest. */
 static bool eras_field(const sg_reply *reply, sg_cursor_answer *out) {
     const char *text = sg_reply_text(reply), *last = strrchr(text, ' ');
+    last = last != NULL ? last + 1 : text;
     out->eras = sg_reply_bytes(reply);
-    return sscanf(last != NULL ? last + 1 : text, "%" SCNu64 ":", &out->era) == 1;
+    return sg_digits_read(last, strcspn(last, ":"), UINT64_C(1) << 53, &out->era);
 }
 
 /* Their numbers of elements, the word "OK" included, tell them apart. */
@@ -95,13 +101,13 @@ static bool cursor_fields(const sg_reply *reply, sg_cursor_answer *out) {
         return false;
     size_t first = n == ACQUIRED ? 3 : 2, committed = n == ACQUIRED ? 2 : 4;
     if (!eras_field(sg_reply_at(reply, 1), out) ||
-        !sg_reply_u64(sg_reply_at(reply, first), &out->first) ||
-        !sg_reply_u64(sg_reply_at(reply, first + 1), &out->next))
+        !number(sg_reply_at(reply, first), &out->first) ||
+        !number(sg_reply_at(reply, first + 1), &out->next))
         return false;
     if (n == READ)
         return true;
-    return sg_reply_u64(sg_reply_at(reply, committed), &out->committed) &&
-           (n == ACQUIRED || sg_reply_u64(sg_reply_at(reply, 5), &out->epoch)) &&
+    return number(sg_reply_at(reply, committed), &out->committed) &&
+           (n == ACQUIRED || number(sg_reply_at(reply, 5), &out->epoch)) &&
            tail_fields(reply, n - 5, out);
 }
 
@@ -170,11 +176,10 @@ bool sg_fetch_send(sg_conn *c, const sg_fetch_from *from, size_t n, uint64_t cou
 }
 
 bool sg_entry_id_read(const sg_reply *id, uint64_t *era, uint64_t *offset) {
-    char dash, rest;
-    const char *text = sg_reply_text(id);
-    return text[0] >= '0' && text[0] <= '9' &&
-           sscanf(text, "%" SCNu64 "%c%" SCNu64 "%c", era, &dash, offset, &rest) == 3 &&
-           dash == '-';
+    seg_bytes text = sg_reply_bytes(id);
+    const char *at = text.data, *dash = text.len > 0 ? memchr(at, '-', text.len) : NULL;
+    return dash != NULL && sg_digits_read(at, (size_t)(dash - at), UINT64_MAX, era) &&
+           sg_digits_read(dash + 1, text.len - (size_t)(dash - at) - 1, UINT64_MAX, offset);
 }
 
 bool sg_unblock_send(sg_conn *c, uint64_t client_id, sg_result_fn *fn, void *arg) {

@@ -49,8 +49,7 @@ bool sg_reply_is(const sg_reply *r, const char *text) {
     return is_text(r) && raw(r)->len == n && memcmp(raw(r)->str, text, n) == 0;
 }
 
-/* Decimal digits only, at least one, and a value of at most `max`. */
-static bool parse_digits(const char *s, size_t n, uint64_t max, uint64_t *out) {
+bool sg_digits_read(const char *s, size_t n, uint64_t max, uint64_t *out) {
     uint64_t v = 0;
     for (size_t i = 0; i < n; i++) {
         unsigned digit = (unsigned)(unsigned char)s[i] - '0';
@@ -68,7 +67,7 @@ bool sg_reply_u64(const sg_reply *r, uint64_t *out) {
         return true;
     }
     uint64_t v;
-    if (!is_text(r) || !parse_digits(raw(r)->str, raw(r)->len, UINT64_MAX, &v))
+    if (!is_text(r) || !sg_digits_read(raw(r)->str, raw(r)->len, UINT64_MAX, &v))
         return false;
     *out = v;
     return true;
@@ -85,7 +84,7 @@ bool sg_reply_i64(const sg_reply *r, int64_t *out) {
     size_t n = raw(r)->len;
     bool negative = n > 0 && s[0] == '-';
     uint64_t v;
-    if (!parse_digits(s + negative, n - negative, (uint64_t)INT64_MAX + negative, &v))
+    if (!sg_digits_read(s + negative, n - negative, (uint64_t)INT64_MAX + negative, &v))
         return false;
     *out = (int64_t)(negative ? 0 - v : v);
     return true;

@@ -10,6 +10,9 @@
 
 typedef struct sg_reply sg_reply;
 
+/* Decimal digits only, at least one, and a value of at most `max`. */
+bool sg_digits_read(const char *s, size_t n, uint64_t max, uint64_t *out);
+
 bool sg_reply_is_nil(const sg_reply *r); /* also of NULL: what is not there */
 bool sg_reply_is_array(const sg_reply *r);
 const char *sg_reply_error(const sg_reply *r); /* the text of an error answer, else NULL */
