@@ -269,6 +269,10 @@ void sg_consumer_part(seg_consumer *c, const sg_holding *h) {
 
 /* ---- verify ------------------------------------------------------------------------------ */
 
+static bool is_ours(const seg_consumer *c, seg_bytes nonce) {
+    return nonce.len == strlen(c->nonce) && memcmp(nonce.data, c->nonce, nonce.len) == 0;
+}
+
 /* A new connection may lead to another server, or to the same one with older data (a failover, a
  * restart from a snapshot). Before anything more is delivered of a partition, its log and cursor
  * there are compared with what we know: what we read and what was stored must still be so. */
@@ -288,8 +292,9 @@ static void compare(seg_consumer *c, sg_holding *h, sg_cursor_answer *a) {
     sg_eras_fini(&eras);
     if (lost) {
         lose(c, h, SEG_LOST_MESSAGES, first, h->fetch_at);
-    } else if (a->epoch > h->epoch) {
-        /* Before the offsets: it may have been moved back, which is no loss. */
+    } else if (a->epoch > h->epoch || (a->epoch == h->epoch && !is_ours(c, a->owner))) {
+        /* Before the offsets: it may have been moved back, which is no loss. A server that lost our
+         * acquire may have given the epoch to another. */
         lost_ownership(c, h);
     } else if (a->committed < h->stored_offset || a->epoch < h->epoch) {
         lose(c, h, SEG_LOST_ACKS, a->committed, h->stored_offset);
@@ -382,7 +387,8 @@ void sg_consumer_store(seg_consumer *c, sg_holding *h, bool final) {
                         .committed = h->sending_offset,
                         .high = h->sending_high,
                         .clean = final,
-                        .note = {h->note, h->note_len}};
+                        .note = {h->note, h->note_len},
+                        .nonce = c->nonce};
     if (e != NULL && say(h, final, &acks, &tries)) {
         commit.acks = (seg_bytes){acks.data, acks.len};
         commit.tries = (seg_bytes){tries.data, tries.len};

@@ -211,6 +211,7 @@ typedef struct sg_cursor_answer {
     bool clean;                  /* the last owner handed over; otherwise: */
     uint64_t high;               /* all below it may have been delivered */
     seg_bytes acks, tries, note; /* valid during the callback */
+    seg_bytes owner;             /* of a read with a group: the owner's nonce; the same */
     seg_error err;
 } sg_cursor_answer;
 
@@ -225,6 +226,7 @@ typedef struct sg_commit {
     uint64_t high; /* all below it may be delivered from now on */
     bool clean;    /* nothing is in hand any more: the place of `high` stays empty */
     seg_bytes acks, tries, note;
+    const char *nonce; /* the owner's */
 } sg_commit;
 bool sg_cursor_commit_send(sg_conn *c, const sg_commit *m, sg_result_fn *fn, void *arg);
 /* group may be NULL. */

@@ -53,6 +53,7 @@ bool sg_cursor_commit_send(sg_conn *c, const sg_commit *m, sg_result_fn *fn, voi
     else
         sg_call_u64(k, m->high);
     sg_call_arg(k, m->note.data, m->note.len);
+    sg_call_str(k, m->nonce);
     return sg_call_send(k, c, fn, arg);
 }
 
@@ -81,7 +82,7 @@ static bool tail_fields(const sg_reply *reply, size_t at, sg_cursor_answer *out)
 }
 
 #define ACQUIRED 10 /* eras committed first next, tail */
-#define READ_ALL 11 /* eras first next committed epoch, tail */
+#define READ_ALL 12 /* eras first next committed epoch, tail, owner */
 #define READ     4  /* eras first next */
 
 /* "1:0 1700000000000:51", of which the last is the newest. */
@@ -106,9 +107,11 @@ static bool cursor_fields(const sg_reply *reply, sg_cursor_answer *out) {
         return false;
     if (n == READ)
         return true;
+    if (n == READ_ALL)
+        out->owner = sg_reply_bytes(sg_reply_at(reply, 11));
     return number(sg_reply_at(reply, committed), &out->committed) &&
            (n == ACQUIRED || number(sg_reply_at(reply, 5), &out->epoch)) &&
-           tail_fields(reply, n - 5, out);
+           tail_fields(reply, n == ACQUIRED ? 5 : 6, out);
 }
 
 void sg_cursor_read_answer(const sg_result *r, sg_cursor_answer *out) {

@@ -12,7 +12,7 @@
 /* Commit everything up to `at` as the group's owner. */
 static void commit(const raw *r, const char *epoch, const char *seq, const char *at) {
     CHECK_STR(raw_call(r, "cursor_commit", RAW_INC, r->group, RAW_GID, epoch, seq, at, "", "", "",
-                       "", NULL),
+                       "", "n", NULL),
               "OK");
 }
 
@@ -208,7 +208,7 @@ TEST(drop_oldest_keeps_exactly_the_bound) {
     CHECK_STR(raw_log_info(&r, "length"), "2");
     raw_check_log(&r);
     /* The group was overtaken; its own place is as it left it. */
-    CHECK_STR(raw_call(&r, "cursor_read", RAW_INC, "g", NULL), "OK 1:0 60 70 0 1     0");
+    CHECK_STR(raw_call(&r, "cursor_read", RAW_INC, "g", NULL), "OK 1:0 60 70 0 1     0 n");
     raw_stop(&r);
 }
 
@@ -274,7 +274,7 @@ TEST(offsets_near_2_to_the_53) {
     CHECK_STR(raw_group_info(&r, "g", "lag"), "51");
     commit(&r, "9007199254740950", "9007199254740951", "9007199254740949");
     CHECK_STR(raw_call(&r, "cursor_read", RAW_INC, "g", NULL),
-              "OK 1:0 9007199254740900 9007199254740951 9007199254740949 9007199254740950     0");
+              "OK 1:0 9007199254740900 9007199254740951 9007199254740949 9007199254740950     0 n");
     CHECK_STR(raw_append(&r, (raw_batch){.first = 2, .n = 50}),
               "[DUP 9007199254740901] " RAW_SEALED);
     CHECK_STR(raw_append(&r, (raw_batch){.pid = "p2", .gen = 9007199254740990, .first = 1, .n = 1}),

@@ -268,9 +268,9 @@ TEST(a_full_server_refuses_the_whole_transaction) {
     CHECK_STR(raw_probe(&r), "OK 3 1:0 0 0");
     CHECK_STR(raw_call(&r, "cursor_acquire", RAW_INC, "g", RAW_GID, "1", "n", NULL),
               "OK 1:0 0 0 3     0");
-    CHECK_STR(
-        raw_call(&r, "cursor_commit", RAW_INC, "g", RAW_GID, "1", "1", "3", "", "", "", "", NULL),
-        "OK");
+    CHECK_STR(raw_call(&r, "cursor_commit", RAW_INC, "g", RAW_GID, "1", "1", "3", "", "", "", "",
+                       "n", NULL),
+              "OK");
     raw_cmd(&r, "CONFIG SET maxmemory 0");
     CHECK_STR(raw_append(&r, (raw_batch){.first = 4, .n = 2}), "[OK 3] 1-4");
     raw_check_log(&r);

@@ -28,7 +28,13 @@ static const char *commit_all(const raw *r, const char *epoch, const char *seq, 
                               const char *acks, const char *tries, const char *high,
                               const char *note) {
     return raw_call(r, "cursor_commit", RAW_INC, r->group, RAW_GID, epoch, seq, at, acks, tries,
-                    high, note, NULL);
+                    high, note, "n", NULL);
+}
+
+static const char *commit_as(const raw *r, const char *nonce, const char *epoch, const char *seq,
+                             const char *at) {
+    return raw_call(r, "cursor_commit", RAW_INC, r->group, RAW_GID, epoch, seq, at, "", "", "", "",
+                    nonce, NULL);
 }
 
 static const char *commit(const raw *r, const char *epoch, const char *seq, const char *at,
@@ -36,8 +42,12 @@ static const char *commit(const raw *r, const char *epoch, const char *seq, cons
     return commit_all(r, epoch, seq, at, acks, "", "", "");
 }
 
+/* Without its last word, the owner's nonce. */
 static const char *read_back(const raw *r) {
-    return raw_call(r, "cursor_read", RAW_INC, r->group, NULL);
+    char *text = (char *)(uintptr_t)raw_call(r, "cursor_read", RAW_INC, r->group, NULL), *last;
+    if (strncmp(text, "OK ", 3) == 0 && (last = strrchr(text, ' ')) != NULL)
+        *last = '\0';
+    return text;
 }
 
 static const char *low(const raw *r) {
@@ -161,14 +171,16 @@ TEST(two_consumers_never_share_an_epoch) {
     start(&r);
     CHECK_STR(create(&r, "earliest"), "OK");
     CHECK_STR(acquire_as(&r, "first", "9"), "OK 1:0 0 0 20 " NEW);
-    CHECK_STR(commit(&r, "9", "1", "5", ""), "OK");
+    CHECK_STR(commit_as(&r, "first", "9", "1", "5"), "OK");
     CHECK_STR(acquire_as(&r, "second", "9"), "STALE 9");
+    CHECK_STR(commit_as(&r, "second", "9", "2", "6"), "FENCED 9");
+    CHECK_STR(raw_call(&r, "cursor_read", RAW_INC, "g", NULL), "OK 1:0 0 20 5 9     0 first");
     CHECK_STR(acquire_as(&r, "first", "9"), "OK 1:0 5 0 20 " NEW);
-    CHECK_STR(commit(&r, "9", "2", "6", ""), "OK");
+    CHECK_STR(commit_as(&r, "first", "9", "2", "6"), "OK");
     CHECK_STR(acquire_as(&r, "second", "10"), "OK 1:0 6 0 20 " NEW);
     CHECK_STR(acquire_as(&r, "first", "9"), "STALE 10");
     CHECK_STR(acquire_as(&r, "first", "10"), "STALE 10");
-    CHECK_STR(commit(&r, "9", "3", "7", ""), "FENCED 10");
+    CHECK_STR(commit_as(&r, "first", "9", "3", "7"), "FENCED 10");
     raw_stop(&r);
 }
 
@@ -252,7 +264,7 @@ TEST(ack_maps_are_bytes) {
     acquire(&r, "1");
     raw_cmd(&r, "HSET %s g:acks %b", RAW_KEY(&r, 'C'), map, sizeof map);
     redisReply *reply = raw_call_argv(&r, "cursor_read", 2, (const char *const[]){RAW_INC, "g"});
-    CHECK_EQ(reply->elements, 11);
+    CHECK_EQ(reply->elements, 12);
     CHECK_MEM(reply->element[6]->str, (size_t)reply->element[6]->len, map, sizeof map);
     freeReplyObject(reply);
     raw_stop(&r);
@@ -363,18 +375,18 @@ TEST(what_is_lost_is_said) {
     start(&r);
     CHECK_STR(create(&r, "earliest"), "OK");
     acquire(&r, "1");
-    CHECK_STR(
-        raw_call(&r, "cursor_commit", "other", "g", RAW_GID, "1", "1", "5", "", "", "", "", NULL),
-        "LOST incarnation");
+    CHECK_STR(raw_call(&r, "cursor_commit", "other", "g", RAW_GID, "1", "1", "5", "", "", "", "",
+                       "n", NULL),
+              "LOST incarnation");
     CHECK_STR(raw_call(&r, "cursor_acquire", "other", "g", RAW_GID, "1", "n", NULL),
               "LOST incarnation");
     CHECK_STR(raw_call(&r, "cursor_create", "other", "h", RAW_GID, "latest", NULL),
               "LOST incarnation");
     CHECK_STR(raw_call(&r, "cursor_read", "other", "g", NULL), "LOST incarnation");
     CHECK_STR(raw_call(&r, "cursor_read", "", "", NULL), "OK 1:0 0 20"); /* any; without a group */
-    CHECK_STR(
-        raw_call(&r, "cursor_commit", RAW_INC, "g", "older", "1", "1", "5", "", "", "", "", NULL),
-        "LOST cursor");
+    CHECK_STR(raw_call(&r, "cursor_commit", RAW_INC, "g", "older", "1", "1", "5", "", "", "", "",
+                       "n", NULL),
+              "LOST cursor");
     CHECK_STR(raw_call(&r, "cursor_acquire", RAW_INC, "g", "older", "1", "n", NULL), "LOST cursor");
 
     raw_cmd(&r, "RENAME %s aside", RAW_KEY(&r, 'K'));
@@ -463,7 +475,8 @@ TEST(cursors_of_the_library) {
                    .high = UINT64_C(1) << 52,
                    .acks = {"aa", 2},
                    .tries = {"t", 1},
-                   .note = {"nnn", 3}};
+                   .note = {"nnn", 3},
+                   .nonce = "n"};
     CURSOR(sg_cursor_commit_send(t.conn, &m, on_cursor, &h));
     CHECK_EQ(h.a.kind, SG_CURSOR_OK);
     CURSOR(sg_cursor_commit_send(t.conn, &m, on_cursor, &h));
@@ -471,7 +484,13 @@ TEST(cursors_of_the_library) {
     CURSOR(sg_cursor_read_send(t.conn, &s, "g", 0, on_cursor, &h));
     check_place(&h, 4, false, UINT64_C(1) << 52, "aa/t/nnn");
     CHECK_EQ(h.a.epoch, 3);
-    m = (sg_commit){.stream = &s, .group = &g, .epoch = 3, .seq = 2, .committed = 5, .clean = true};
+    m = (sg_commit){.stream = &s,
+                    .group = &g,
+                    .epoch = 3,
+                    .seq = 2,
+                    .committed = 5,
+                    .clean = true,
+                    .nonce = "n"};
     raw_cmd(&r, "HSET %s g:since 9", RAW_KEY(&r, 'C'));
     CURSOR(sg_cursor_commit_send(t.conn, &m, on_cursor, &h));
     CURSOR(sg_cursor_acquire_send(t.conn, &s, &g, 0, 4, "n", on_cursor, &h));

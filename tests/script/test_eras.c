@@ -154,10 +154,10 @@ TEST(cursors_stay_where_they_are) {
     uint64_t era = begin_era(&r, 4);
     CHECK_STR(raw_append(&r, (raw_batch){.first = 4, .n = 2, .era = era}),
               raw_line("[OK 3] %" PRIu64 "-4", era));
-    CHECK_STR(
-        raw_call(&r, "cursor_commit", RAW_INC, "g", "0123", "1", "1", "4", "", "", "", "", NULL),
-        "OK");
+    CHECK_STR(raw_call(&r, "cursor_commit", RAW_INC, "g", "0123", "1", "1", "4", "", "", "", "",
+                       "n", NULL),
+              "OK");
     CHECK_STR(raw_call(&r, "cursor_read", RAW_INC, "g", NULL),
-              raw_line("OK 1:0 %" PRIu64 ":3 0 5 4 1     0", era));
+              raw_line("OK 1:0 %" PRIu64 ":3 0 5 4 1     0 n", era));
     raw_stop(&r);
 }

@@ -207,7 +207,7 @@ TEST(a_late_group_drop_does_not_touch_another_group) {
     CHECK_STR(raw_call(&r, "cursor_delete", "g", "00older", NULL), "OK");
     CHECK_STR(raw_call(&r, "group_open", RAW_INC, "g", "x", "latest", NULL),
               "READY " RAW_GID " earliest");
-    CHECK_STR(raw_call(&r, "cursor_read", RAW_INC, "g", NULL), "OK 1:0 0 0 0 0     0");
+    CHECK_STR(raw_call(&r, "cursor_read", RAW_INC, "g", NULL), "OK 1:0 0 0 0 0     0 ");
     CHECK_STR(raw_call(&r, "group_delete", "g", NULL), "DELETING " RAW_GID);
     CHECK_STR(raw_call(&r, "cursor_delete", "g", RAW_GID, NULL), "OK");
     CHECK_STR(raw_call(&r, "group_drop", "g", RAW_GID, NULL), "OK");
@@ -276,7 +276,7 @@ TEST(what_only_reads_works_on_a_replica) {
     raw_cmd(&r, "REPLICAOF 127.0.0.1 1");
     raw_cmd(&r, "CONFIG SET maxmemory 1000");
     CHECK_STR(raw_call(&r, "group_describe", NULL), "OK " RAW_GID " 1 [] []");
-    CHECK_STR(raw_call(&r, "cursor_read", RAW_INC, "g", NULL), "OK 1:0 0 0 0 0     0");
+    CHECK_STR(raw_call(&r, "cursor_read", RAW_INC, "g", NULL), "OK 1:0 0 0 0 0     0 ");
     CHECK_CONTAINS(raw_call(&r, "stream_delete", NULL), "-READONLY");
     raw_cmd(&r, "REPLICAOF NO ONE");
     CHECK_STR(sync_as(&r, "join", "a"), "OK 2 -1 1 [0 1 keep]"); /* allowed when full */

@@ -4,7 +4,7 @@
 -- KEYS  1 state   2 log   3 cursors   4 committed
 -- ARGV  1 incarnation ('': any)   2 group ('': none)
 -- Returns {'OK', eras, first retained, next} and, with a group, {..., committed, epoch, ack map, tries, high,
---                            note, since}, as cursor_acquire
+--                            note, since, owner's nonce}, as cursor_acquire
 --         {'LOST', what}
 local state, log, cursors, committed = unpack(KEYS)
 local group = ARGV[2]
@@ -16,11 +16,12 @@ redis.call('XLEN', log) -- an error where it is something else
 local answer = {'OK', s[2], s[3], s[4]}
 if group ~= '' then
     local c = redis.call('HMGET', cursors, group .. ':epoch', group .. ':acks', group .. ':tries',
-                         group .. ':high', group .. ':note', group .. ':since')
+                         group .. ':high', group .. ':note', group .. ':since',
+                         group .. ':owner')
     local at = redis.call('ZSCORE', committed, group)
     if not c[1] or not at then return {'LOST', 'cursor'} end
     answer[5] = string.format('%.0f', tonumber(at))
-    for i = 1, 6 do
+    for i = 1, 7 do
         answer[5 + i] = c[i] or (i == 6 and '0' or '')
     end
 end

@@ -24,9 +24,8 @@ local before = redis.call('ZSCORE', committed, group)
 if c[1] ~= gid or not before then return {'LOST', 'cursor'} end
 if tonumber(c[2]) >= tonumber(epoch) then return {'STALE', c[2]} end
 local at = string.format('%.0f', math.min(math.max(tonumber(offset), tonumber(s[3])), tonumber(s[4])))
--- Nobody owns this epoch. To a consumer that believes so all the same, as a failover took back a grant of the same
--- number, every commit is an old one: none comes after the largest number.
-redis.call('HSET', cursors, group .. ':epoch', epoch, group .. ':owner', '', group .. ':seq', '9007199254740991',
+-- Nobody owns this epoch, and so nobody commits under it.
+redis.call('HSET', cursors, group .. ':epoch', epoch, group .. ':owner', '', group .. ':seq', '0',
            group .. ':acks', '', group .. ':tries', '', group .. ':high', '', group .. ':note', '',
            group .. ':since', epoch)
 redis.call('ZADD', committed, at, group)
