@@ -8,7 +8,7 @@ typedef group {
     bool gone;             /* the keys were deleted */
     byte id;               /* the group id */
     byte epoch;            /* the largest given */
-    byte versions;         /* the largest given */
+    byte used;             /* the largest version of a member that is gone */
     byte nonce[NAMES];
     byte version[NAMES];
     bool over[NAMES];
@@ -45,13 +45,11 @@ hidden byte told[NAMES], changed;
 hidden byte held[NAMES], rank[NAMES], kept[NAMES], to[PARTITIONS];
 hidden byte n1, n2, p1, p2, live, before_owner, before_target;
 
-inline new_version(n) {
-#if MUTANT == VERSIONS_BEGIN_AGAIN
-    c.version[n]++
-#else
-    c.versions++;
-    c.version[n] = c.versions
+inline remove(n) {
+#if MUTANT != VERSIONS_BEGIN_AGAIN
+    c.used = (c.used < c.version[n] -> c.version[n] : c.used);
 #endif
+    c.nonce[n] = 0; c.version[n] = 0; c.over[n] = false
 }
 
 inline give(p) {
@@ -195,7 +193,7 @@ inline expire_the_dead() {
     :: n1 < NAMES ->
         if
         :: n1 != q_name && c.nonce[n1] != 0 && c.over[n1] ->
-            c.nonce[n1] = 0; c.version[n1] = 0; c.over[n1] = false;
+            remove(n1);
             changed = true
         :: else
         fi;
@@ -248,7 +246,7 @@ inline replace() {
 inline enter() {
     if
     :: q_op == LEAVE ->
-        c.nonce[q_name] = 0; c.version[q_name] = 0; c.over[q_name] = false;
+        remove(q_name);
         changed = true
     :: else ->
         c.over[q_name] = false;
@@ -259,7 +257,7 @@ inline enter() {
             :: else
             fi;
             c.nonce[q_name] = q_nonce;
-            new_version(q_name);
+            c.version[q_name] = (c.version[q_name] == 0 -> c.used : c.version[q_name]) + 1;
             changed = true
         :: else
         fi
@@ -275,7 +273,7 @@ inline tell() {
 #if MUTANT == CHANGE_RAISES_NO_VERSION
             skip
 #else
-            new_version(n1)
+            c.version[n1]++
 #endif
         :: else
         fi;
@@ -335,7 +333,7 @@ inline sync() {
 }
 
 inline copy_group(dst, src) {
-    dst.gone = src.gone; dst.id = src.id; dst.epoch = src.epoch; dst.versions = src.versions;
+    dst.gone = src.gone; dst.id = src.id; dst.epoch = src.epoch; dst.used = src.used;
     n1 = 0;
     do
     :: n1 < NAMES ->
@@ -355,7 +353,7 @@ inline copy_group(dst, src) {
 
 /* Only the epoch differs for a group made anew: its id, and so nothing of the old one counts. */
 inline empty_group(id_of_new) {
-    c.gone = false; c.id = id_of_new; c.epoch = 0; c.versions = 0;
+    c.gone = false; c.id = id_of_new; c.epoch = 0; c.used = 0;
     n1 = 0;
     do
     :: n1 < NAMES -> c.nonce[n1] = 0; c.version[n1] = 0; c.over[n1] = false; n1++

@@ -52,7 +52,8 @@ inline acquire() {
 #elif MUTANT == ACQUIRE_IGNORES_NONCE
         :: cur[q_part].epoch > q_epoch -> r_word = STALE
 #else
-        :: cur[q_part].epoch > q_epoch || (cur[q_part].epoch == q_epoch && cur[q_part].owner != q_nonce) -> r_word = STALE
+        :: cur[q_part].epoch > q_epoch || (cur[q_part].epoch == q_epoch && cur[q_part].owner != q_nonce) ->
+            r_word = STALE
 #endif
         :: else ->
             if

@@ -50,7 +50,8 @@ request late[LATE_SLOTS];
 hidden byte free_slot, alone, i1, i2;
 
 #define delivers(i, p) \
-    (m[i].life == ALIVE && m[i].safe && !m[i].leaving && m[i].acquired[p] && (m[i].hold[p] == HELD || m[i].hold[p] == GIVING))
+    (m[i].life == ALIVE && m[i].safe && !m[i].leaving && m[i].acquired[p] && \
+     (m[i].hold[p] == HELD || m[i].hold[p] == GIVING))
 
 /* Nobody delivers what somebody else delivers, as long as no server forgot anything, names are not used
  * twice, and the group is the same. */
@@ -422,7 +423,8 @@ end:
         fi
     }
     :: atomic {
-        leaves > 0 && m[i].joined && !m[i].leaving -> d_step { leaves--; m[i].leaving = true; printf("%d wants to leave\n", i) }
+        leaves > 0 && m[i].joined && !m[i].leaving ->
+        d_step { leaves--; m[i].leaving = true; printf("%d wants to leave\n", i) }
     }
     :: atomic {
         some_partition(p, to_begin, i);

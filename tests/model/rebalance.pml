@@ -123,11 +123,17 @@ end:
     :: atomic { some_lease(i, true, lapses > 0); d_step { lapses--; lapse(i); i = 0 } }
     :: atomic { wipes > 0 && !c.gone -> d_step { wipes--; wipe() } }
 #if GROUP_ROLLBACKS > 0
-    :: atomic { group_rollbacks > 0 && !group_saved -> d_step { group_saved = true; printf("the coordinator is copied\n"); copy_group(saved_group, c); i = 0 } }
+    :: atomic {
+        group_rollbacks > 0 && !group_saved ->
+        d_step { group_saved = true; printf("the coordinator is copied\n"); copy_group(saved_group, c); i = 0 }
+    }
     :: atomic { group_rollbacks > 0 && group_saved -> d_step { group_rollbacks--; roll_group_back(); i = 0 } }
 #endif
 #if CURSOR_ROLLBACKS > 0
-    :: atomic { cursor_rollbacks > 0 && !cursor_saved -> d_step { cursor_saved = true; printf("the cursors are copied\n"); save_cursors(); i = 0 } }
+    :: atomic {
+        cursor_rollbacks > 0 && !cursor_saved ->
+        d_step { cursor_saved = true; printf("the cursors are copied\n"); save_cursors(); i = 0 }
+    }
     :: atomic { cursor_rollbacks > 0 && cursor_saved -> d_step { cursor_rollbacks--; roll_cursors_back(); i = 0 } }
 #endif
     :: atomic { budget_left() -> d_step { calm() } }
@@ -139,7 +145,10 @@ proctype Time() {
     byte n;
 end:
     do
-    :: atomic { some_lease(n, false, MUTANT != DEAD_MEMBER_STAYS); d_step { printf("the lease of name %d runs out, nobody is there\n", n); c.over[n] = true; n = 0 } }
+    :: atomic {
+        some_lease(n, false, MUTANT != DEAD_MEMBER_STAYS);
+        d_step { printf("the lease of name %d runs out, nobody is there\n", n); c.over[n] = true; n = 0 }
+    }
     od
 }
 
