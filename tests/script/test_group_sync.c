@@ -27,7 +27,7 @@ TEST(one_member_gets_everything_at_once) {
     CHECK_STR(group_sync(&g, "a", (sync_args){.op = "leave"}), "UNKNOWN");
     /* Epochs go on from where they were, although the group was empty. */
     CHECK_STR(group_sync(&g, "b", (sync_args){.op = "join"}),
-              "OK 2 -1 1 0:4:keep 1:5:keep 2:6:keep");
+              "OK 4 -1 1 0:4:keep 1:5:keep 2:6:keep");
     group_stop(&g);
 }
 
@@ -152,7 +152,27 @@ TEST(the_dead_are_found_by_the_living) {
     CHECK_STR(group_sync(&g, "a", (sync_args){.back = "0:1"}), "UNKNOWN");
     CHECK_STR(group_part(&g, 0), "b|7|b");
     /* It joins again, under the same name and nonce: as new. */
-    CHECK_STR(group_sync_masked(&g, "a", (sync_args){.op = "join"}), "OK 1 DUE 2 ");
+    CHECK_STR(group_sync_masked(&g, "a", (sync_args){.op = "join"}), "OK 4 DUE 2 ");
+    group_stop(&g);
+}
+
+TEST(who_is_a_member_again_without_knowing_it_gets_its_list) {
+    group g;
+    group_start(&g, 2);
+    group_sync(&g, "a", (sync_args){.op = "join"});
+    group_sync(&g, "b", (sync_args){.op = "join"});
+    group_sync(&g, "a", (sync_args){.back = "1:2"});
+    CHECK_STR(group_sync_masked(&g, "b", (sync_args){.seen = 1}), "OK 2 DUE 2 1:3:keep");
+    for (int i = 0; i < 4; i++) {
+        group_pass(&g, 2500);
+        group_sync(&g, "a", BEAT);
+    }
+    CHECK_STR(group_part(&g, 1), "a|4|a");
+    /* A copy of b's join, from a connection that is dead, is run only now. b knows version 2. */
+    group_sync(&g, "b", (sync_args){.op = "join"});
+    group_sync(&g, "a", (sync_args){.back = "1:4"});
+    CHECK_STR(group_part(&g, 1), "b|5|b");
+    CHECK_STR(group_sync_masked(&g, "b", (sync_args){.seen = 2}), "OK 4 DUE 2 1:5:keep");
     group_stop(&g);
 }
 

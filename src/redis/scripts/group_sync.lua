@@ -27,7 +27,7 @@
 -- Cost. With nothing changed: reads and renews one lease, O(log members). A change of membership reads
 -- every partition and member once.
 --
--- group hash: gid phase start format epoch clock wall cap, m:<member> = "nonce|timeout|version|host"
+-- group hash: gid phase start format epoch used clock wall cap, m:<member> = "nonce|timeout|version|host"
 -- leases: member by deadline. parts: <partition> = "owner|epoch|target", '' for nobody.
 
 local meta, group, leases, parts = unpack(KEYS)
@@ -39,7 +39,7 @@ local function n2s(n) return string.format('%.0f', n) end
 local m = redis.call('HMGET', meta, 'inc', 'phase', 'partitions')
 if not m[1] or m[2] == 'deleting' then return {'GONE', 'stream'} end
 if m[1] ~= inc then return {'LOST', 'stream'} end
-local g = redis.call('HMGET', group, 'gid', 'phase', 'epoch', 'clock', 'wall', 'cap', 'm:' .. me)
+local g = redis.call('HMGET', group, 'gid', 'phase', 'epoch', 'clock', 'wall', 'cap', 'm:' .. me, 'used')
 if not g[1] or g[2] == 'deleting' then return {'GONE', 'group'} end
 if g[1] ~= gid then return {'LOST', 'group'} end
 local partitions, epoch, cap = tonumber(m[3]), math.max(tonumber(g[3]), floor), tonumber(g[6])
@@ -70,6 +70,15 @@ local released = {}
 for i = 11, #ARGV do
     local p, e = string.match(ARGV[i], '^(%d+):(%d+)$')
     if p and tonumber(p) < partitions then released[#released + 1] = {tonumber(p), tonumber(e)} end
+end
+
+-- A member that expired can be one again without knowing it, by a copy of its join that a dead connection still
+-- held. Were its versions to begin anew, it could be at the one it knows already, and never hear of its new list.
+local used = tonumber(g[8] or '0')
+local function remove(name, member)
+    used = math.max(used, member and member.version or 0)
+    redis.call('ZREM', leases, name)
+    redis.call('HDEL', group, 'm:' .. name)
 end
 
 -- What this call changed, written at the end: partitions, and members to tell (a new version each).
@@ -188,8 +197,8 @@ local head = redis.call('ZRANGE', leases, 0, 0, 'WITHSCORES')
 if head[1] and tonumber(head[2]) <= now then
     for _, name in ipairs(redis.call('ZRANGEBYSCORE', leases, '-inf', n2s(now))) do
         if name ~= me then
-            redis.call('ZREM', leases, name)
-            redis.call('HDEL', group, 'm:' .. name)
+            local text = redis.call('HGET', group, 'm:' .. name)
+            remove(name, text and unpack_member(text))
             membership = true
         end
     end
@@ -201,8 +210,7 @@ if #released > 0 then
     write_parts()
 end
 if op == 'leave' then
-    redis.call('ZREM', leases, me)
-    redis.call('HDEL', group, 'm:' .. me)
+    remove(me, self)
     membership, self = true, nil
 else
     local missing = redis.call('ZADD', leases, n2s(now + timeout), me) == 1
@@ -228,7 +236,7 @@ else
             end
             write_parts()
         end
-        self = {nonce = nonce, timeout = timeout, version = self and self.version + 1 or 1, host = host}
+        self = {nonce = nonce, timeout = timeout, version = (self and self.version or used) + 1, host = host}
         redis.call('HSET', group, 'm:' .. me, nonce .. '|' .. n2s(timeout) .. '|' ..
                    n2s(self.version) .. '|' .. host)
         membership = true
@@ -260,7 +268,8 @@ for name in pairs(told) do
         if name ~= me then redis.pcall('SPUBLISH', channel .. name, 'sync') end
     end
 end
-redis.call('HSET', group, 'clock', n2s(now), 'wall', n2s(wall), 'epoch', n2s(epoch))
+redis.call('HSET', group, 'clock', n2s(now), 'wall', n2s(wall), 'epoch', n2s(epoch),
+           'used', n2s(used))
 if op == 'leave' then return {'OK', '0', '-1', redis.call('ZCARD', leases)} end
 
 local due = -1
