@@ -9,6 +9,8 @@
 #include "redis/ops_range.h"
 #include "redis/ops_seek.h"
 
+static sg_era eras[] = {{1, 0}, {5, 100}};
+static const sg_eras ERAS = {eras, 2};
 static const sg_stream STREAM = {.ns = "n", .name = "s", .inc = "i", .partitions = 2, .bound = 9};
 
 static void check_refusal(const seg_error *err, seg_status status) {
@@ -27,6 +29,7 @@ static void read_append(const sg_result *r, bool probe) {
     FUZZ_CHECK(!a.unsure || a.kind == SG_APPEND_REFUSED);
     if (a.kind == SG_APPEND_STORED) {
         FUZZ_CHECK(!a.duplicate || sg_reply_is(sg_reply_at(sg_reply_at(r->reply, 0), 0), "DUP"));
+        FUZZ_CHECK(!probe || a.eras.data != NULL);
     } else {
         check_refusal(&a.err, a.err.status);
     }
@@ -38,6 +41,19 @@ static void read_append(const sg_result *r, bool probe) {
                  before = lists[i].len)
                 FUZZ_CHECK(lists[i].len < before);
     }
+}
+
+static void read_eras(sg_cursor_answer *a) {
+    sg_eras e = {NULL, 0};
+    if (a->eras.data == NULL) /* the answer to a commit has none */
+        return;
+    if (sg_cursor_take_eras(a, &e)) {
+        FUZZ_CHECK(e.n > 0 && sg_eras_newest(&e) == a->era);
+    } else {
+        FUZZ_CHECK(a->kind == SG_CURSOR_REFUSED && e.n == 0);
+        check_refusal(&a->err, SEG_EPROTO);
+    }
+    sg_eras_fini(&e);
 }
 
 static void read_cursor(const sg_result *r) {
@@ -54,6 +70,7 @@ static void read_cursor(const sg_result *r) {
     if (sg_ackmap_count(a.acks.data, a.acks.len, &count))
         FUZZ_CHECK(count < 65536);
     (void)sg_tries_check(a.tries.data, a.tries.len);
+    read_eras(&a);
 }
 
 static void read_stream(const sg_result *r, bool create) {
@@ -123,12 +140,12 @@ static void read_range(const sg_result *r) {
     for (size_t i = 0; i < a.count; i++) {
         uint64_t last = 0;
         sg_blob blob;
-        if (!sg_range_take(&a, i, 1, &last, &blob))
+        if (!sg_range_take(&a, i, &ERAS, &last, &blob))
             continue;
-        FUZZ_CHECK(!sg_range_take(&a, i, 1, &last, &(sg_blob){0}));
+        FUZZ_CHECK(!sg_range_take(&a, i, &ERAS, &last, &(sg_blob){0}));
         make_block(blob, last);
     }
-    FUZZ_CHECK(!sg_range_take(&a, a.count, 1, &(uint64_t){0}, &(sg_blob){0}));
+    FUZZ_CHECK(!sg_range_take(&a, a.count, &ERAS, &(uint64_t){0}, &(sg_blob){0}));
 }
 
 static void read_entry(const sg_result *r) {
