@@ -9,6 +9,8 @@
 #include "redis/ops_range.h"
 #include "redis/ops_seek.h"
 
+#define NUMBER_MAX (UINT64_C(1) << 53)
+
 static sg_era eras[] = {{1, 0}, {5, 100}};
 static const sg_eras ERAS = {eras, 2};
 static const sg_stream STREAM = {.ns = "n", .name = "s", .inc = "i", .partitions = 2, .bound = 9};
@@ -29,6 +31,7 @@ static void read_append(const sg_result *r, bool probe) {
     FUZZ_CHECK(!a.unsure || a.kind == SG_APPEND_REFUSED);
     if (a.kind == SG_APPEND_STORED) {
         FUZZ_CHECK(!a.duplicate || sg_reply_is(sg_reply_at(sg_reply_at(r->reply, 0), 0), "DUP"));
+        FUZZ_CHECK(a.duplicate || a.offset != UINT64_MAX);
         FUZZ_CHECK(!probe || a.eras.data != NULL);
     } else {
         check_refusal(&a.err, a.err.status);
@@ -67,6 +70,8 @@ static void read_cursor(const sg_result *r) {
         return;
     size_t n = sg_reply_count(r->reply);
     FUZZ_CHECK(n == 1 || n == 4 || n == 10 || n == 11);
+    FUZZ_CHECK(a.era <= NUMBER_MAX && a.first <= NUMBER_MAX && a.next <= NUMBER_MAX);
+    FUZZ_CHECK(a.committed <= NUMBER_MAX && a.epoch <= NUMBER_MAX && a.high <= NUMBER_MAX);
     if (sg_ackmap_count(a.acks.data, a.acks.len, &count))
         FUZZ_CHECK(count < 65536);
     (void)sg_tries_check(a.tries.data, a.tries.len);
@@ -87,6 +92,7 @@ static void read_stream(const sg_result *r, bool create) {
     FUZZ_CHECK(strcmp(a.stream.ns, "n") == 0 && strcmp(a.stream.name, "s") == 0);
     FUZZ_CHECK(a.stream.partitions >= 1 && a.stream.partitions <= 4096);
     FUZZ_CHECK(a.stream.inc[0] != '\0' && a.stream.on_full <= SEG_DROP_OLDEST);
+    FUZZ_CHECK(a.stream.bound >= 1);
     FUZZ_CHECK(a.stream.seed == sg_batch_seed(a.stream.inc));
 }
 
@@ -159,13 +165,21 @@ static void read_entry(const sg_result *r) {
     (void)sg_batch_open(&reader, a.batch.data, a.batch.len, 0, NULL);
 }
 
+/* Just two numbers and what is between them; leading zeros are the server's own affair. */
 static void read_id(const sg_result *r) {
     uint64_t era, offset;
     char text[64];
+    seg_bytes id = sg_reply_bytes(r->reply);
+    const char *at = id.data;
     if (!sg_entry_id_read(r->reply, &era, &offset))
         return;
-    snprintf(text, sizeof text, "%" PRIu64 "-%" PRIu64, era, offset);
-    FUZZ_CHECK(text[0] != '\0');
+    size_t zeros = strspn(at, "0"), dash = strcspn(at, "-");
+    size_t more = strspn(at + dash + 1, "0");
+    zeros -= zeros == dash;
+    more -= dash + 1 + more == id.len;
+    size_t n = (size_t)snprintf(text, sizeof text, "%" PRIu64 "-%" PRIu64, era, offset);
+    FUZZ_CHECK(n == id.len - zeros - more && memcmp(text, at + zeros, dash - zeros + 1) == 0);
+    FUZZ_CHECK(strcmp(text + dash - zeros + 1, at + dash + 1 + more) == 0);
 }
 
 /* Read by all: they expect different answers, and each may get any. */

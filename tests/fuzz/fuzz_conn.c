@@ -19,7 +19,7 @@ typedef struct talk {
     sg_buf told;
 } talk;
 
-#define WELCOME "+OK\r\n:42\r\n$34\r\nredis_version:7.0.0\r\nrole:master\r\n\r\n"
+#define WELCOME "+OK\r\n:42\r\n+OK\r\n$34\r\nredis_version:7.0.0\r\nrole:master\r\n\r\n"
 
 /* ---- Requests ----------------------------------------------------------------------------- */
 

@@ -9,7 +9,8 @@ static const char *const urls[] = {"redis://h", "redis://:hunter2@h:1/3",
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len) {
     fuzz_input in = {data, len};
-    const char *text = urls[fuzz_byte(&in) % 4];
+    uint8_t choice = fuzz_byte(&in);
+    const char *text = urls[choice % 4];
     uint8_t *info = fuzz_copy(in);
     sg_url url;
     sg_out out;
@@ -18,6 +19,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len) {
     sg_out_init(&out);
     FUZZ_CHECK(sg_url_parse(&url, text, NULL) == SEG_OK);
     FUZZ_CHECK(sg_hello_ask(&h, &url, "fuzz", &out) && h.asked <= SG_HELLO_STEPS);
+    h.forgets = (choice & 4) != 0; /* as an answer before would have said */
     sg_hello_outcome outcome = sg_hello_check(&h, (seg_bytes){info, in.len}, &err);
     FUZZ_CHECK(outcome != SG_HELLO_MORE);
     if (outcome == SG_HELLO_DONE) {
