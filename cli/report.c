@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "cli.h"
+#include "text.h"
 
 enum { MAX_SECRETS = 32, MIN_SECRET = 3, REPORT_MAX = 4096 };
 
@@ -124,24 +125,13 @@ static void mask(char *out, size_t cap, const char *text) {
 
 /* ---- Reports --------------------------------------------------------------------------------- */
 
-__attribute__((format(
-    printf, 1,
-    0))) /* What a report quotes can come from anywhere: it must not command the terminal. New lines are ours. */
-static void
-disarm(char *text) {
-    for (; *text; text++) {
-        if (((unsigned char)*text < 0x20 && *text != '\n') || *text == 0x7f) {
-            *text = '?';
-        }
-    }
-}
-
-static void say(const char *format, va_list args) {
-    char text[REPORT_MAX], masked[REPORT_MAX];
+/* What a report quotes can come from anywhere: it must not command the terminal. */
+__attribute__((format(printf, 1, 0))) static void say(const char *format, va_list args) {
+    char text[REPORT_MAX], masked[REPORT_MAX], clean[REPORT_MAX];
     vsnprintf(text, sizeof text, format, args);
     mask(masked, sizeof masked, text);
-    disarm(masked);
-    fprintf(stderr, "%s: %s\n", who, masked);
+    cli_text_clean(clean, sizeof clean, (seg_bytes){masked, strlen(masked)});
+    fprintf(stderr, "%s: %s\n", who, clean);
 }
 
 void cli_note(const char *format, ...) {

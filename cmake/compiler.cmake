@@ -22,3 +22,11 @@ if(SEGMENTER_SANITIZE)
                       -fno-omit-frame-pointer)
   add_link_options(-fsanitize=${SEGMENTER_SANITIZE})
 endif()
+
+# Everything tells the fuzzer where it has been; tests/fuzz links with the fuzzer itself.
+if(SEGMENTER_FUZZ)
+  if(NOT CMAKE_C_COMPILER_ID MATCHES "Clang")
+    message(FATAL_ERROR "SEGMENTER_FUZZ needs clang: -DCMAKE_C_COMPILER=clang")
+  endif()
+  add_compile_options(-fsanitize=fuzzer-no-link)
+endif()

@@ -88,7 +88,7 @@ seg_status sg_lost_what(const sg_reply *reply, const char *what, seg_error *err)
 
 bool sg_copy_text(char *out, size_t size, const sg_reply *r) {
     seg_bytes b = sg_reply_bytes(r);
-    if (b.len == 0 || b.len >= size)
+    if (b.len == 0 || b.len >= size || memchr(b.data, '\0', b.len) != NULL)
         return false;
     memcpy(out, b.data, b.len);
     out[b.len] = '\0';

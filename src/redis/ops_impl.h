@@ -26,6 +26,6 @@ seg_status sg_base_status(const sg_result *r, seg_error *err, bool *lost);
 seg_status sg_nonsense(const sg_reply *reply, const char *what, seg_error *err);
 /* ELOST: {'LOST', what is missing} of `what`. */
 seg_status sg_lost_what(const sg_reply *reply, const char *what, seg_error *err);
-/* A text of 1 to size - 1 bytes; false otherwise, and nothing is written. */
+/* A text of 1 to size - 1 bytes, none of them NUL; false otherwise, and nothing is written. */
 bool sg_copy_text(char *out, size_t size, const sg_reply *r);
 #endif

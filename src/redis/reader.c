@@ -3,7 +3,11 @@
  * The parser moves what it has not parsed to the front of its buffer again and again as it works
  * through it, which costs the square of what it holds. So it is handed a slice at a time, and gets
  * the next one when it has made all answers out of it. A large answer is not hurt by that: the
- * parser only appends to its buffer until the whole of it is there. */
+ * parser only appends to its buffer until the whole of it is there.
+ *
+ * An array is made when its length is read, before any of its elements: a server that says
+ * "*2147483647" gets us to ask for 16 GiB. And newer versions of the parser nest as deep as they are
+ * told, but free what is nested by recursion. So both are bounded here. */
 #include "redis/reader.h"
 
 #include <errno.h>
@@ -18,18 +22,51 @@
 #define CHUNK_MAX   (256 * 1024)
 #define KEEP_MAX    (1024 * 1024) /* memory that an emptied parser keeps */
 
+#define ELEMENTS_MAX (4 * 1024 * 1024) /* of one array: the names of all streams are the longest */
+#define DEPTH_MAX    7                 /* arrays in arrays; we need four */
+
+#if HIREDIS_MAJOR < 1
+typedef int array_length;
+#else
+typedef size_t array_length;
+#endif
+
 static redisReader *parser(const sg_reader *r) {
     return r->parser;
+}
+
+static void *refuse(sg_reader *r, const char *why) {
+    r->fault = why;
+    return NULL;
+}
+
+static void *make_array(const redisReadTask *task, array_length n) {
+    sg_reader *r = task->privdata;
+    int depth = 1;
+    for (const redisReadTask *t = task->parent; t != NULL; t = t->parent)
+        depth++;
+    if (depth > DEPTH_MAX)
+        return refuse(r, "an array is nested too deep");
+    if (n > ELEMENTS_MAX)
+        return refuse(r, "an array has too many elements");
+    return ((const redisReplyObjectFunctions *)r->original)->createArray(task, n);
 }
 
 bool sg_reader_init(sg_reader *r) {
     *r = (sg_reader){.size = CHUNK_FIRST};
     r->chunk = sg_alloc(r->size);
     r->parser = redisReaderCreate();
-    if (r->chunk == NULL || r->parser == NULL) {
+    redisReplyObjectFunctions *makers = sg_alloc(sizeof *makers);
+    r->makers = makers;
+    if (r->chunk == NULL || r->parser == NULL || makers == NULL) {
         sg_reader_fini(r);
         return false;
     }
+    r->original = parser(r)->fn;
+    *makers = *parser(r)->fn;
+    makers->createArray = make_array;
+    parser(r)->fn = makers;
+    parser(r)->privdata = r;
     parser(r)->maxbuf = KEEP_MAX;
     return true;
 }
@@ -37,6 +74,7 @@ bool sg_reader_init(sg_reader *r) {
 void sg_reader_fini(sg_reader *r) {
     if (r->parser != NULL)
         redisReaderFree(r->parser);
+    sg_free(r->makers);
     sg_free(r->chunk);
     *r = (sg_reader){0};
 }
@@ -70,7 +108,7 @@ sg_reply *sg_reader_next(sg_reader *r, const char **why) {
     for (;;) {
         void *reply = NULL;
         if (redisReaderGetReply(r->parser, &reply) != REDIS_OK) {
-            *why = parser(r)->errstr;
+            *why = r->fault != NULL ? r->fault : parser(r)->errstr;
             return NULL;
         }
         if (reply != NULL)

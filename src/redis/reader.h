@@ -9,12 +9,15 @@
 #include "redis/reply.h"
 
 typedef struct sg_reader {
-    void *parser;   /* the protocol library's */
-    uint8_t *chunk; /* what the last receive brought: [at, have) is not parsed yet */
+    void *parser;      /* the protocol library's */
+    void *makers;      /* how it makes its objects, */
+    void *original;    /* and how it would by itself */
+    const char *fault; /* why one was not made; else NULL */
+    uint8_t *chunk;    /* what the last receive brought: [at, have) is not parsed yet */
     size_t size, at, have;
 } sg_reader;
 
-bool sg_reader_init(sg_reader *r); /* false: no memory; the reader is as zeroed then */
+bool sg_reader_init(sg_reader *r); /* false: no memory; as zeroed then. It must not be moved */
 void sg_reader_fini(sg_reader *r); /* a zeroed one too; it is zeroed after */
 
 /* Receive once, when sg_reader_next has given all it has. Bytes; 0 at the end of the stream; -1
