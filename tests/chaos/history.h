@@ -10,8 +10,8 @@
  *
  * A directory holds one file for each process, of records of one size. A record is one write(2) of
  * a file opened with O_APPEND: what was written survives a SIGKILL, and threads need no lock. A
- * torn or damaged tail ends a file, and is counted. history_load merges all files by time, on the clock
- * that never steps and that all processes share.
+ * torn or damaged tail ends a file, and is counted. history_load merges all files by time, on
+ * the clock that never steps and that all processes share.
  *
  * What the writers must keep, as the checker relies on it:
  *
@@ -28,7 +28,8 @@
  *   delivered  is written for all messages of a poll, in their order, before anything is done with
  *              any of them; by a handler, as the first thing that it does.
  *   settled    HISTORY_SETTLE is invoked before seg_ack, seg_settle or the handler's return, for
- *              each delivery, and done after it (before a handler's return). */
+ *              each delivery, and done after it (before a handler's return). Where a call for
+ *              several deliveries failed, the outcome is UNKNOWN, as some may have been settled. */
 #ifndef SG_CHAOS_HISTORY_H
 #define SG_CHAOS_HISTORY_H
 
@@ -161,7 +162,7 @@ typedef struct history_record {
     uint32_t spare, check; /* crc of all before */
 } history_record;
 
-/* ---- Writing: any thread ---------------------------------------------------------------------- */
+/* ---- Writing: any thread --------------------------------------------------------------------- */
 
 typedef struct history history;
 
@@ -191,7 +192,9 @@ uint64_t history_now(void); /* ns */
 typedef struct history_log {
     history_record *records; /* by time; those of one process in its order */
     size_t n;
-    size_t files, torn; /* files that end within a record, or with a damaged one */
+    history_record *names; /* of these, those of kind NAME: set by history_sort */
+    size_t n_names;
+    size_t files, torn; /* torn: files that end within a record, or with a damaged one */
 } history_log;
 
 /* All files of a directory. False, with the reason in `error`: it cannot be read. */
