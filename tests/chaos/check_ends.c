@@ -102,7 +102,7 @@ static void check_share(story *s, verdict *v, share *h) {
     }
 }
 
-/* ---- What fell back --------------------------------------------------------------------------- */
+/* ---- What fell back -------------------------------------------------------------------------- */
 
 /* Somebody who had settled what fell back went on under the same epoch. */
 static bool went_on(story *s, const fallback *f) {

@@ -13,7 +13,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-/* ---- Lanes: what has to stay in order --------------------------------------------------------- */
+/* ---- Lanes: what has to stay in order -------------------------------------------------------- */
 
 typedef struct lane {
     place **places; /* by offset */
@@ -97,7 +97,7 @@ static seen *in_the_way(story *s, share *h, place *at, uint64_t epoch, uint64_t 
     return NULL;
 }
 
-/* ---- Deliveries ------------------------------------------------------------------------------- */
+/* ---- Deliveries ------------------------------------------------------------------------------ */
 
 static void fell(story *s, share *h, uint64_t first, uint64_t end, uint64_t since,
                  const history_record *proof) {
@@ -249,7 +249,7 @@ static void see_delivery(story *s, verdict *v, const history_record *r, share *h
     take_turn(s, e, g, r, poll);
 }
 
-/* ---- Settling and committing ------------------------------------------------------------------ */
+/* ---- Settling and committing ----------------------------------------------------------------- */
 
 static void add_pending(member *m, const history_record *r, seen *e, bool late) {
     m->pending = array_grow(m->pending, m->n, &m->cap, sizeof *m->pending);
@@ -332,7 +332,7 @@ static void see_place(story *s, const history_record *asked, const history_recor
         h->place = r;
 }
 
-/* ---- All of it -------------------------------------------------------------------------------- */
+/* ---- All of it ------------------------------------------------------------------------------- */
 
 static void see_loss(story *s, const history_record *r, share *h) {
     for (uint64_t x = r->first; x < r->end && x < h->part->n_line; x++) {

@@ -8,7 +8,7 @@
 
 #include <inttypes.h>
 
-/* ---- Who went on ------------------------------------------------------------------------------ */
+/* ---- Who went on ----------------------------------------------------------------------------- */
 
 /* The newest era in which a producer was told of a message of its own in a partition. */
 typedef struct progress {
@@ -46,7 +46,7 @@ static void find_readers(story *s) {
     }
 }
 
-/* ---- Judging ---------------------------------------------------------------------------------- */
+/* ---- Judging --------------------------------------------------------------------------------- */
 
 /* One partition's losses of one era. */
 typedef struct event {

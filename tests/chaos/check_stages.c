@@ -58,9 +58,9 @@ static void check_input(story *s, verdict *v, const stage *g, const seen *e, boo
 
 /* It is acknowledged for sure: the group is past it, or somebody was told. */
 static bool is_done(const seen *e) {
-    const history_record *place = e->share->place;
+    const history_record *end = e->share->place;
     return e->settled && e->settled->what == SEG_ACK && !e->letter && e->at->survives &&
-           (e->committed || (place && e->at->offset < place->offset));
+           (e->committed || (end && e->at->offset < end->offset));
 }
 
 void check_stages(story *s, verdict *v) {

@@ -4,11 +4,12 @@
 #include "checks.h"
 
 static void count_processes(verdict *v, const history_log *l) {
-    table seen = {0};
+    table processes = {0};
     for (size_t i = 0; i < l->n; i++)
-        *table_at(&seen, (table_key){{l->records[i].process}}) = (void *)(uintptr_t)&l->records[i];
-    v->processes = seen.count;
-    table_fini(&seen);
+        *table_at(&processes, (table_key){{l->records[i].process}}) =
+            (void *)(uintptr_t)&l->records[i];
+    v->processes = processes.count;
+    table_fini(&processes);
 }
 
 void checker_judge(verdict *out, const history_log *l) {

@@ -56,7 +56,7 @@ static void put(const history *h, history_record *r) {
         die("a record cannot be written");
 }
 
-/* ---- Names ------------------------------------------------------------------------------------ */
+/* ---- Names ----------------------------------------------------------------------------------- */
 
 /* FNV-1a, 64 bits: the same in all processes, without asking anybody. */
 static uint64_t name_number(const char *name) {
@@ -97,7 +97,7 @@ uint64_t history_name(history *h, const char *name) {
     return number;
 }
 
-/* ---- Writing ---------------------------------------------------------------------------------- */
+/* ---- Writing --------------------------------------------------------------------------------- */
 
 history *history_open(const char *dir, const char *process) {
     history *h = calloc(1, sizeof *h);

@@ -75,7 +75,7 @@ void history_log_fini(history_log *l) {
     *l = (history_log){0};
 }
 
-/* ---- Order ------------------------------------------------------------------------------------ */
+/* ---- Order ----------------------------------------------------------------------------------- */
 
 /* Merge sort, as it is stable: threads of one process can have one time stamp. */
 static void merge(history_record *to, const history_record *from, size_t middle, size_t n) {
@@ -121,7 +121,7 @@ void history_sort(history_log *l) {
     find_names(l);
 }
 
-/* ---- Text ------------------------------------------------------------------------------------- */
+/* ---- Text ------------------------------------------------------------------------------------ */
 
 const char *history_text(const history_log *l, uint64_t name, char *out, size_t cap) {
     for (size_t i = 0; i < l->n_names; i++) {

@@ -7,7 +7,7 @@
 /* Offsets past this are no offsets: nobody stores so much in a run. */
 #define OFFSET_MAX ((uint64_t)1 << 28)
 
-/* ---- Looking up, and making what is new ------------------------------------------------------- */
+/* ---- Looking up, and making what is new ------------------------------------------------------ */
 
 static void *look_up(story *s, table *t, table_key key, size_t size) {
     void **at = table_at(t, key);
@@ -92,7 +92,7 @@ place *story_at(const part *p, uint64_t offset) {
     return offset < p->n_line ? p->line[offset] : NULL;
 }
 
-/* ---- Losses ----------------------------------------------------------------------------------- */
+/* ---- Losses ---------------------------------------------------------------------------------- */
 
 bool story_may_lose(const story *s, uint64_t at) {
     return s->may_lose && at <= s->may_lose_until;
@@ -130,7 +130,7 @@ bool story_told_group(const share *h, uint64_t first, uint64_t end, uint64_t sin
     return false;
 }
 
-/* ---- First reading ---------------------------------------------------------------------------- */
+/* ---- First reading --------------------------------------------------------------------------- */
 
 static void read_send(story *s, const history_record *r) {
     bool output = r->kind == HISTORY_FORWARD;
@@ -212,7 +212,7 @@ static void read_set_up(story *s, const history_record *r) {
     }
 }
 
-/* ---- Second reading --------------------------------------------------------------------------- */
+/* ---- Second reading -------------------------------------------------------------------------- */
 
 static void found(place *at, message *m, const history_record *r) {
     if (!at->source)
