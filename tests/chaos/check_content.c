@@ -49,19 +49,21 @@ static void check_saying(story *s, verdict *v, const history_record *r) {
 
 /* Where it is, against where its sender was told that it is. */
 static void check_message(story *s, verdict *v, message *m) {
-    place *at = NULL;
+    place *at = NULL, *before = NULL;
     unsigned n = 0;
     for (place *p = m->first; p; p = p->other) {
-        if (!p->survives || p == at)
+        if (!p->survives)
             continue;
+        before = at;
         at = p;
         n++;
     }
     if (m->explained || m->output || n == 0)
         return;
     if (n > 1) {
-        verdict_note(v, ANOMALY_DUPLICATE, "%s is stored %u times, at %s too, sent at %s",
-                     say_message(s, m), n, say_place(s, at), say_time(s, m->invoke));
+        verdict_note(v, ANOMALY_DUPLICATE, "%s is stored %u times, at %s and %s, sent at %s",
+                     say_message(s, m), n, say_place(s, at), say_place(s, before),
+                     say_time(s, m->invoke));
         m->explained = true;
     } else if (m->told && m->told != at) {
         verdict_note(v, ANOMALY_INCONSISTENT_OFFSET,

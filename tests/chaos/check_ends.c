@@ -111,7 +111,9 @@ static bool went_on(story *s, const fallback *f) {
         if (!h->part->line[x])
             continue;
         const seen *e = story_seen(s, f->share, h->part->line[x]);
-        if (e->settled && story_reign(s, f->share, e->settled_epoch)->last_poll > f->proof->at)
+        const history_record *r = e->settled;
+        if (r && r->at < f->proof->at &&
+            story_reign(s, f->share, r->epoch)->last_poll > f->proof->at)
             return true;
     }
     return false;
