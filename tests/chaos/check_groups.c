@@ -225,6 +225,17 @@ static void check_owner(story *s, verdict *v, share *h, reign *g, member *m,
                  say_time(s, r));
 }
 
+/* Since when somebody knows that this is committed, so that this owner should not have it; 0: nobody
+ * does. An older owner, which wakes up late, may still hand out what it had fetched. */
+static uint64_t committed_since(const seen *e, const history_record *r, uint64_t poll) {
+    const history_record *far = e->share->furthest;
+    if (e->committed &&
+        (r->epoch > e->settled_epoch || (r->epoch == e->settled_epoch && poll > e->committed)))
+        return e->committed;
+    bool below = far && r->offset < far->offset && r->era <= far->era;
+    return below && r->epoch >= far->epoch && poll > far->at ? far->at : 0;
+}
+
 static void see_delivery(story *s, verdict *v, const history_record *r, share *h, seen *e) {
     member *m = story_member(s, r->process, r->member);
     reign *g = story_reign(s, h, r->epoch);
@@ -232,9 +243,9 @@ static void see_delivery(story *s, verdict *v, const history_record *r, share *h
     v->deliveries++;
     v->redeliveries += e->first != NULL;
     check_owner(s, v, h, g, m, r);
-    if (e->committed &&
-        (r->epoch > e->settled_epoch || (r->epoch == e->settled_epoch && poll > e->committed))) {
-        fell(s, h, r->offset, r->offset + 1, e->committed, r);
+    uint64_t known = committed_since(e, r, poll);
+    if (known) {
+        fell(s, h, r->offset, r->offset + 1, known, r);
         e->committed = 0;
     } else if (g->owner == m && e->at->survives) {
         check_attempt(s, v, e, r);

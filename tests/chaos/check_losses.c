@@ -2,11 +2,21 @@
  * and who knew of it has to be told before going on. Who did not go on cannot be told: that is
  * counted, and no anomaly.
  *
- * To go on is to have something later than the loss in hand: a producer an answer, a consumer a
- * delivery, of a later era of the same partition. */
+ * To go on is to have something in hand that is later than the loss: a producer an answer, a
+ * consumer a delivery, of the era that took the place of what was lost, or of one after it. An era
+ * that began behind it is not enough, as it may have been lost with that era. */
 #include "checks.h"
 
 #include <inttypes.h>
+
+/* The era that took its place; UINT64_MAX: it is not known. */
+static uint64_t next_era(const place *at) {
+    const part *p = at->part;
+    uint64_t era = UINT64_MAX, x = at->offset < p->n_line ? at->offset + 1 : p->n_line;
+    for (; x > 0 && (!p->line[x - 1] || p->line[x - 1]->era > at->era); x--)
+        era = p->line[x - 1] ? p->line[x - 1]->era : era;
+    return era;
+}
 
 /* ---- Who went on ----------------------------------------------------------------------------- */
 
@@ -38,7 +48,7 @@ static void find_readers(story *s) {
     for (reign *r; (r = table_next(&s->reigns, &walk));) {
         for (size_t i = 0; i < r->n; i++) {
             place *at = r->had[i]->at;
-            if (at->survives || r->era <= at->era)
+            if (at->survives || r->era < next_era(at))
                 continue;
             at->went_on = true;
             at->untold |= !story_told_to(at, 0, r->owner);
@@ -76,7 +86,7 @@ static void judge(story *s, verdict *v, table *events, const table *going, place
     const history_record *proof = sent ? m->done : at->source;
     const history_record *told = story_told(at);
     const progress *p = sent ? table_get(going, progress_key(m, at->part)) : NULL;
-    bool producer_went_on = p && p->era > at->era;
+    bool producer_went_on = p && p->era >= next_era(at);
     bool went_on = producer_went_on || at->went_on;
     bool allowed = story_may_lose(s, proof->at);
     if (!allowed || (!told && went_on)) {

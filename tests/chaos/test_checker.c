@@ -290,10 +290,10 @@ TEST(an_owner_is_delivered_backwards) {
 TEST(an_owner_is_delivered_one_twice) {
     tale *t = tale_new(0, 0);
     tale_plain(t);
-    tale_end(t, 6, 6);
     tale_find(t, HISTORY_COMMIT, HISTORY_OK, 0, 0)->phase = HISTORY_UNKNOWN;
     tale_poll(t);
     tale_deliver_again(t, M1, 1, AT(5), 2);
+    tale_end(t, 6, 6);
     tale_expect(t, ANOMALY_NONMONOTONIC_POLL);
 }
 
