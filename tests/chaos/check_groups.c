@@ -105,7 +105,7 @@ static void fell(story *s, share *h, uint64_t first, uint64_t end, uint64_t sinc
     s->fallbacks[s->n_fallbacks++] = (fallback){h, first, end, since, proof};
 }
 
-/* Offsets that nobody has any more, from x on: told, or a silent gap. Returns the first after it. */
+/* Offsets that nobody has any more, from x on: told, or a silent gap. The first after it. */
 static uint64_t check_gap(story *s, verdict *v, share *h, uint64_t x, const history_record *r) {
     uint64_t end = x;
     while (end < r->offset && !h->overtaken[end] &&
@@ -225,8 +225,8 @@ static void check_owner(story *s, verdict *v, share *h, reign *g, member *m,
                  say_time(s, r));
 }
 
-/* Since when somebody knows that this is committed, so that this owner should not have it; 0: nobody
- * does. An older owner, which wakes up late, may still hand out what it had fetched. */
+/* Since when somebody knows that this is committed, so that this owner should not have it; 0:
+ * nobody does. An older owner, which wakes up late, may still hand out what it had fetched. */
 static uint64_t committed_since(const seen *e, const history_record *r, uint64_t poll) {
     const history_record *far = e->share->furthest;
     if (e->committed &&

@@ -1,5 +1,5 @@
-/* check_losses.c - what is gone. The server may lose what it acknowledged only where a fault says so,
- * and who knew of it has to be told before going on. Who did not go on cannot be told: that is
+/* check_losses.c - what is gone. The server may lose what it acknowledged only where a fault says
+ * so, and who knew of it has to be told before going on. Who did not go on cannot be told: that is
  * counted, and no anomaly.
  *
  * To go on is to have something in hand that is later than the loss: a producer an answer, a

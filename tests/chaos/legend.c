@@ -59,7 +59,7 @@ static history_record record_of(const legend *l, const log_part *p, history_kind
                             .crc = i->crc};
 }
 
-/* ---- Producers -------------------------------------------------------------------------------- */
+/* ---- Producers ------------------------------------------------------------------------------- */
 
 static void send_by(legend *l, uint64_t producer, uint64_t key, unsigned fate) {
     log_part *p = &l->parts[key % PARTS];
@@ -95,7 +95,7 @@ static void step_send(legend *l) {
         send_by(l, pick(l, PRODUCERS), 1 + pick(l, KEYS), (unsigned)pick(l, 20));
 }
 
-/* ---- Owners ----------------------------------------------------------------------------------- */
+/* ---- Owners ---------------------------------------------------------------------------------- */
 
 static uint64_t committed(const log_part *p) {
     uint64_t c = 0;
@@ -180,7 +180,7 @@ static void step_commit(legend *l, log_part *p) {
     tale_commit(l->t, p->owner);
 }
 
-/* ---- Crashes ---------------------------------------------------------------------------------- */
+/* ---- Crashes --------------------------------------------------------------------------------- */
 
 static void step_kill(legend *l, log_part *p) {
     tale_answer(l->t, tale_fault(l->t, p->owner + 100, HISTORY_DEAD), HISTORY_OK);
@@ -221,7 +221,7 @@ static void step_stop(legend *l, log_part *p) {
     tale_leave(l->t, old);
 }
 
-/* ---- Losses ----------------------------------------------------------------------------------- */
+/* ---- Losses ---------------------------------------------------------------------------------- */
 
 static void tell_producers(legend *l, const log_part *p, uint64_t cut) {
     for (uint64_t who = 31; who < 31 + PRODUCERS; who++) {
@@ -274,7 +274,7 @@ static void step_lose(legend *l, log_part *p) {
         step_hand_over(l, p); /* what it had acknowledged comes again, under a new epoch */
 }
 
-/* ---- The whole -------------------------------------------------------------------------------- */
+/* ---- The whole ------------------------------------------------------------------------------- */
 
 static void step(legend *l) {
     log_part *p = &l->parts[pick(l, PARTS)];

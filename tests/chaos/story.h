@@ -170,10 +170,10 @@ bool story_may_lose(const story *s, uint64_t at);
 const history_record *story_told(const place *at);
 /* The same, told to this producer, or to this member. */
 const history_record *story_told_to(const place *at, uint64_t producer, const member *m);
-/* Was the group told, after `since`, of a loss of messages or acknowledgements from first to end? */
+/* Was the group told, after `since`, of a loss of messages or acknowledgements in first..end-1? */
 bool story_told_group(const share *h, uint64_t first, uint64_t end, uint64_t since);
 
-/* "in/3 offset 1-57: p2 key 14 #233", and "+12.345 s": into one of a few buffers that take turns. */
+/* "in/3 offset 1-57", "p2 key 14 #233", "+12.345 s": in one of a few buffers that take turns. */
 const char *say_place(const story *s, const place *at);
 const char *say_message(const story *s, const message *m);
 const char *say_name(const story *s, uint64_t name);

@@ -15,7 +15,7 @@ typedef struct table {
     size_t size, count;
 } table;
 
-/* Where the pointer of a key is kept; NULL in it where the key is new. Valid until the next call. */
+/* Where the pointer of a key is kept; NULL in it where the key is new. Until the next call. */
 void **table_at(table *t, table_key key);
 void *table_get(const table *t, table_key key); /* NULL where there is none */
 void table_remove(table *t, table_key key);

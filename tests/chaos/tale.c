@@ -86,7 +86,7 @@ history_record tale_message(history_kind kind, spot at) {
     };
 }
 
-/* ---- Producers ---------------------------------------------------------------------------------- */
+/* ---- Producers ------------------------------------------------------------------------------- */
 
 size_t tale_invoke_send(tale *t, spot at) {
     history_record r = tale_message(HISTORY_SEND, at);
@@ -98,7 +98,7 @@ void tale_send(tale *t, spot at) {
     tale_answer(t, tale_invoke_send(t, at), HISTORY_OK);
 }
 
-/* ---- Consumers ---------------------------------------------------------------------------------- */
+/* ---- Consumers ------------------------------------------------------------------------------- */
 
 static history_record of_member(history_kind kind, uint64_t member, spot at) {
     return (history_record){.kind = (uint16_t)kind,
@@ -189,7 +189,7 @@ size_t tale_fault(tale *t, uint64_t target, unsigned flags) {
                                         .flags = (uint16_t)flags});
 }
 
-/* ---- The end ------------------------------------------------------------------------------------ */
+/* ---- The end --------------------------------------------------------------------------------- */
 
 void tale_entry(tale *t, spot at) {
     history_record r = tale_message(HISTORY_ENTRY, at);
@@ -239,7 +239,7 @@ void tale_plain(tale *t) {
     tale_commit(t, M1);
 }
 
-/* ---- Verdicts ----------------------------------------------------------------------------------- */
+/* ---- Verdicts -------------------------------------------------------------------------------- */
 
 void tale_judge(tale *t, verdict *out) {
     history_sort(&t->log);

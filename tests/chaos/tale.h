@@ -1,7 +1,7 @@
 /* tale.h - histories made up by hand, record by record, for the checker's own tests.
  *
  *     tale *t = tale_new(0, 0);
- *     tale_send(t, AT(0));                    // the message that belongs at offset 0 of partition 0
+ *     tale_send(t, AT(0));                    // the message that belongs at offset 0
  *     tale_join(t, M1, 0);
  *     tale_deliver(t, M1, 1, AT(0));          // under epoch 1
  *     tale_ack(t, M1, 1, AT(0));
@@ -9,9 +9,9 @@
  *     tale_judge(t, &v);
  *     tale_free(t);
  *
- * One stream of two partitions and one group, session timeout 1 s and bound 100 ms. Offsets have two
- * keys in turn and the producer's sequence numbers, so a place alone says which message is meant;
- * eras have producers of their own. Each record is 1 ms after the one before. */
+ * One stream of two partitions and one group, session timeout 1 s and bound 100 ms. Offsets have
+ * two keys in turn and the producer's sequence numbers, so a place alone says which message is
+ * meant; eras have producers of their own. Each record is 1 ms after the one before. */
 #ifndef SG_CHAOS_TALE_H
 #define SG_CHAOS_TALE_H
 

@@ -10,7 +10,7 @@ static void seventh(tale *t) {
     tale_ack(t, M1, 1, AT(6));
 }
 
-/* ---- What is in the log ----------------------------------------------------------------------- */
+/* ---- What is in the log ---------------------------------------------------------------------- */
 
 TEST(other_bytes_than_were_sent) {
     tale *t = tale_new(0, 0);
@@ -112,7 +112,7 @@ TEST(the_log_has_a_hole) {
     tale_expect(t, ANOMALY_SILENT_GAP);
 }
 
-/* ---- What is lost ----------------------------------------------------------------------------- */
+/* ---- What is lost ---------------------------------------------------------------------------- */
 
 TEST(an_acknowledged_message_is_gone) {
     tale *t = tale_new(0, 0);
@@ -248,7 +248,7 @@ TEST(a_reader_went_on_and_only_somebody_else_was_told) {
     tale_expect(t, ANOMALY_UNTOLD);
 }
 
-/* ---- What is delivered ------------------------------------------------------------------------ */
+/* ---- What is delivered ----------------------------------------------------------------------- */
 
 /* All six under epoch 1, in this order; what is left out comes to M2 under epoch 2. */
 static tale *in_order(const unsigned *order, size_t n, unsigned group_flags, unsigned join_flags) {
@@ -406,7 +406,7 @@ TEST(told_that_it_was_dropped_and_it_is_there) {
     tale_expect(t, ANOMALY_SKIPPED_POLL);
 }
 
-/* ---- What is committed ------------------------------------------------------------------------ */
+/* ---- What is committed ----------------------------------------------------------------------- */
 
 TEST(two_members_under_one_epoch) {
     tale *t = tale_new(0, 0);
@@ -511,7 +511,7 @@ TEST(acknowledgements_are_lost_and_their_owner_goes_on) {
     tale_expect(t, ANOMALY_COMMIT_REWIND);
 }
 
-/* ---- Who owns it ------------------------------------------------------------------------------ */
+/* ---- Who owns it ----------------------------------------------------------------------------- */
 
 TEST(a_dead_member_is_not_replaced) {
     tale *t = tale_new(0, 0);
@@ -548,7 +548,7 @@ TEST(nobody_owns_it_at_the_end) {
     tale_expect(t, ANOMALY_ORPHANED);
 }
 
-/* ---- Outputs ---------------------------------------------------------------------------------- */
+/* ---- Outputs --------------------------------------------------------------------------------- */
 
 /* One input with two outputs, at offsets 0 and 1 of the other stream. */
 static void stage(tale *t) {
@@ -625,7 +625,7 @@ TEST(each_output_once_is_good) {
     tale_expect_good(t);
 }
 
-/* ---- What is not known ------------------------------------------------------------------------ */
+/* ---- What is not known ----------------------------------------------------------------------- */
 
 TEST(a_log_was_not_read) {
     tale *t = tale_new(0, 0);

@@ -19,7 +19,7 @@ TEST(all_went_well) {
     tale_expect_good(t);
 }
 
-/* ---- Outcomes --------------------------------------------------------------------------------- */
+/* ---- Outcomes -------------------------------------------------------------------------------- */
 
 TEST(an_unknown_send_is_there) {
     tale *t = tale_new(0, 0);
@@ -49,7 +49,7 @@ TEST(a_send_is_stored_somewhere) {
     tale_expect_good(t);
 }
 
-/* ---- Crashes and hand-overs ------------------------------------------------------------------- */
+/* ---- Crashes and hand-overs ------------------------------------------------------------------ */
 
 /* M1 is killed with 0 to 3 in hand; it had acknowledged 1 and, committed, 0. */
 static void die_at_work(tale *t) {
@@ -163,7 +163,7 @@ TEST(a_group_begins_later) {
     tale_expect_good(t);
 }
 
-/* ---- Retries, handlers, dead letters ---------------------------------------------------------- */
+/* ---- Retries, handlers, dead letters --------------------------------------------------------- */
 
 TEST(a_message_is_tried_again) {
     tale *t = tale_new(0, HISTORY_RETRIES);
@@ -229,7 +229,7 @@ TEST(a_dead_letter_is_done) {
     tale_expect_good(t);
 }
 
-/* ---- Trimming and dropping -------------------------------------------------------------------- */
+/* ---- Trimming and dropping ------------------------------------------------------------------- */
 
 TEST(what_is_consumed_is_trimmed) {
     tale *t = tale_new(0, 0);
@@ -267,7 +267,7 @@ TEST(the_oldest_are_dropped) {
     tale_expect_good(t);
 }
 
-/* ---- Losses ----------------------------------------------------------------------------------- */
+/* ---- Losses ---------------------------------------------------------------------------------- */
 
 /* The server loses 4 and 5 of era 1, M1 having read and acknowledged 4; era 2 goes on at 4. */
 static void lose_the_end(tale *t, bool told) {
@@ -349,7 +349,7 @@ TEST(a_stream_is_destroyed) {
     tale_expect_good(t);
 }
 
-/* ---- Owners ----------------------------------------------------------------------------------- */
+/* ---- Owners ---------------------------------------------------------------------------------- */
 
 TEST(a_dead_member_is_replaced_in_time) {
     tale *t = tale_new(0, 0);

@@ -177,7 +177,7 @@ TEST(a_directory_without_history_is_refused) {
     CHECK_CONTAINS(error, "No such file");
 }
 
-/* ---- The program ------------------------------------------------------------------------------ */
+/* ---- The program ----------------------------------------------------------------------------- */
 
 static int run_judge(const char *dir, char *out, size_t cap) {
     char command[8192];
