@@ -23,7 +23,8 @@
  *              that whoever reads it can write them down. For each producer and key, `sequence`
  *              rises in the order of the calls; several threads do not share a key of one producer.
  *              An output has its input's producer, key and sequence, and its number among the
- *              outputs of that input in `index`; a plain message has index 0.
+ *              outputs of that input in `index`; a plain message has index 0. A message without
+ *              a key has key 0, and no other has.
  *   invoke     is written before the call, so what nobody invoked cannot have happened.
  *   delivered  is written for all messages of a poll, in their order, before anything is done with
  *              any of them; by a handler, as the first thing that it does.
@@ -152,7 +153,7 @@ typedef struct history_record {
     uint64_t call;    /* ties an outcome to its invoke, unique in its process; 0: an event */
     uint64_t process; /* names, of history_name; set by the writer */
     uint64_t stream, group, member, producer, target;
-    uint64_t key, sequence; /* key: its name, or any number that stands for it */
+    uint64_t key, sequence; /* key: its name, or any number but 0 that stands for it */
     uint64_t epoch, era, offset, first, end;
     uint32_t partition, attempt, index, crc; /* crc: history_crc of the value */
     uint16_t kind, phase, flags;
