@@ -32,7 +32,7 @@ static table_key progress_key(const message *m, const part *p) {
 static void find_progress(story *s, table *t) {
     size_t walk = 0;
     for (message *m; (m = table_next(&s->messages, &walk));) {
-        if (!m->told || !m->told->survives)
+        if (!m->told)
             continue;
         void **at = table_at(t, progress_key(m, m->told->part));
         if (!*at)

@@ -248,6 +248,25 @@ TEST(a_reader_went_on_and_only_somebody_else_was_told) {
     tale_expect(t, ANOMALY_UNTOLD);
 }
 
+TEST(a_reader_is_told_and_passed_over_the_new_era) {
+    tale *t = tale_new(0, 0);
+    read_on(t);
+    tale_loss(t, M1, HISTORY_LOST_MESSAGES, AT(6), 7);
+    tale_send(t, AT_ERA(2, 6));
+    tale_send(t, AT_ERA(2, 7));
+    tale_deliver(t, M1, 1, AT_ERA(2, 7));
+    tale_ack(t, M1, 1, AT_ERA(2, 7));
+    tale_join(t, M2, 0);
+    tale_poll(t);
+    tale_deliver(t, M2, 2, AT_ERA(2, 6));
+    tale_ack(t, M2, 2, AT_ERA(2, 6));
+    for (uint64_t i = 0; i < 8; i++)
+        tale_entry(t, i < 6 ? AT(i) : AT_ERA(2, i));
+    tale_logs(t, 2, 0, 8);
+    tale_place(t, 2, 8);
+    tale_expect(t, ANOMALY_SKIPPED_POLL);
+}
+
 /* ---- What is delivered ----------------------------------------------------------------------- */
 
 /* All six under epoch 1, in this order; what is left out comes to M2 under epoch 2. */
@@ -509,6 +528,31 @@ TEST(acknowledgements_are_lost_and_their_owner_goes_on) {
     seventh(t);
     tale_end(t, 7, 7);
     tale_expect(t, ANOMALY_COMMIT_REWIND);
+}
+
+TEST(only_a_refused_acknowledgement) {
+    tale *t = tale_new(0, 0);
+    take_over(t);
+    tale_ack(t, M2, 2, AT(0));
+    tale_find(t, HISTORY_SETTLE, HISTORY_OK, 0, 0)->phase = HISTORY_FAIL;
+    tale_end(t, 1, 1);
+    tale_expect(t, ANOMALY_COMMIT_AHEAD);
+}
+
+TEST(the_new_era_is_committed_by_what_was_lost) {
+    tale *t = tale_new(0, 0);
+    read_on(t);
+    tale_ack(t, M1, 1, AT(6));
+    tale_observe(t, AT(7), 1, M1);
+    tale_loss(t, M1, HISTORY_LOST_MESSAGES, AT(6), 7);
+    tale_observe(t, AT_ERA(2, 6), 1, M1);
+    end_read_on(t);
+    for (size_t i = 0; i < t->log.n; i++) {
+        history_record *r = &t->log.records[i];
+        if (r->kind == HISTORY_SETTLE && r->era == 2)
+            r->kind = 0;
+    }
+    tale_expect(t, ANOMALY_COMMIT_AHEAD);
 }
 
 /* ---- Who owns it ----------------------------------------------------------------------------- */

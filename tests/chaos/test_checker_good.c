@@ -163,6 +163,28 @@ TEST(a_group_begins_later) {
     tale_expect_good(t);
 }
 
+TEST(what_is_acknowledged_during_a_commit_may_come_again) {
+    tale *t = tale_new(0, 0);
+    tale_send(t, AT(0));
+    tale_join(t, M1, 0);
+    tale_poll(t);
+    tale_deliver(t, M1, 1, AT(0));
+    size_t commit = tale_add(t, (history_record){.kind = HISTORY_COMMIT,
+                                                 .phase = HISTORY_INVOKE,
+                                                 .stream = TALE_STREAM,
+                                                 .group = TALE_GROUP,
+                                                 .member = M1});
+    tale_ack(t, M1, 1, AT(0));
+    tale_answer(t, commit, HISTORY_OK);
+    tale_answer(t, tale_fault(t, M1 + 100, HISTORY_DEAD), HISTORY_OK);
+    tale_join(t, M2, 0);
+    tale_poll(t);
+    tale_deliver_again(t, M2, 2, AT(0), 2);
+    tale_ack(t, M2, 2, AT(0));
+    tale_end(t, 1, 1);
+    tale_expect_good(t);
+}
+
 /* ---- Retries, handlers, dead letters --------------------------------------------------------- */
 
 TEST(a_message_is_tried_again) {
@@ -340,6 +362,31 @@ TEST(nobody_was_left_to_be_told) {
     CHECK_EQ(v->losses.rewinds_untellable, 1);
     free(v);
     tale_free(t);
+}
+
+/* A producer is answered in era 2, which begins behind what is lost later, and then it is dead. */
+TEST(an_era_that_is_lost_too_tells_nobody) {
+    tale *t = tale_new(0, 0);
+    tale_plain(t);
+    tale_send(t, AT(6));
+    tale_answer(t, tale_fault(t, 0, HISTORY_MAY_LOSE), HISTORY_OK);
+    tale_send(t, AT_ERA(2, 7));
+    tale_answer(t, tale_fault(t, 0, HISTORY_MAY_LOSE), HISTORY_OK);
+    tale_send(t, AT_ERA(3, 6));
+    for (size_t i = 0; i < t->log.n; i++) {
+        history_record *r = &t->log.records[i];
+        if (r->kind == HISTORY_SEND && r->era == 2) {
+            r->producer = TALE_PRODUCER + 1;
+            r->sequence = 99;
+        }
+    }
+    tale_deliver(t, M1, 1, AT_ERA(3, 6));
+    tale_ack(t, M1, 1, AT_ERA(3, 6));
+    for (uint64_t i = 0; i < 7; i++)
+        tale_entry(t, i < 6 ? AT(i) : AT_ERA(3, i));
+    tale_logs(t, 3, 0, 7);
+    tale_place(t, 3, 7);
+    tale_expect_good(t);
 }
 
 TEST(a_stream_is_destroyed) {
