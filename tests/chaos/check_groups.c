@@ -148,15 +148,6 @@ static void check_passed(story *s, verdict *v, share *h, reign *g, const history
         g->next = r->offset + 1;
 }
 
-/* A new era begins where the lost tail began: what it holds has not been delivered. */
-static void begin_era(const share *h, reign *g, const place *at) {
-    uint64_t x = at->offset;
-    while (x > 0 && h->part->line[x - 1] && h->part->line[x - 1]->era > g->era)
-        x--;
-    if (x < g->next)
-        g->next = x;
-}
-
 static void check_backwards(story *s, verdict *v, share *h, reign *g, seen *e,
                             const history_record *r) {
     bool back = g->n && (e->at->era < g->era || (e->at->era == g->era && r->offset <= g->newest));
@@ -250,8 +241,6 @@ static void see_delivery(story *s, verdict *v, const history_record *r, share *h
     } else if (g->owner == m && e->at->survives) {
         check_attempt(s, v, e, r);
         check_backwards(s, v, h, g, e, r);
-        if (g->n && e->at->era > g->era)
-            begin_era(h, g, e->at);
         check_passed(s, v, h, g, r, poll);
         seen *before = in_the_way(s, h, e->at, r->epoch, poll);
         if (before && !before->passed_in_key)

@@ -660,6 +660,38 @@ TEST(an_output_has_other_bytes) {
     tale_expect(t, ANOMALY_WRONG_OUTPUT);
 }
 
+/* The handler is called again and sends this. */
+static void forward_again(tale *t, uint32_t index, uint32_t crc) {
+    history_record r = tale_message(HISTORY_FORWARD, AT(0));
+    r.group = TALE_GROUP;
+    r.member = M1;
+    r.target = TALE_TARGET;
+    r.index = index;
+    r.crc = crc;
+    r.phase = HISTORY_INVOKE;
+    tale_answer(t, tale_add(t, r), HISTORY_OK);
+}
+
+TEST(an_output_is_one_too_many) {
+    tale *t = tale_new(0, 0);
+    stage(t);
+    forward_again(t, 2, 1002);
+    for (uint32_t i = 0; i < 3; i++)
+        output(t, i, i);
+    end_stage(t, 3);
+    tale_expect(t, ANOMALY_WRONG_OUTPUT);
+}
+
+TEST(an_output_is_another_the_second_time) {
+    tale *t = tale_new(0, 0);
+    stage(t);
+    forward_again(t, 1, 7);
+    output(t, 0, 0);
+    output(t, 1, 1);
+    end_stage(t, 2);
+    tale_expect(t, ANOMALY_WRONG_OUTPUT);
+}
+
 TEST(each_output_once_is_good) {
     tale *t = tale_new(0, 0);
     stage(t);

@@ -185,6 +185,28 @@ TEST(what_is_acknowledged_during_a_commit_may_come_again) {
     tale_expect_good(t);
 }
 
+TEST(what_was_taken_before_a_refusal_may_come_again) {
+    tale *t = tale_new(0, 0);
+    for (uint64_t i = 0; i < 2; i++)
+        tale_send(t, AT(i));
+    tale_join(t, M1, 0);
+    tale_poll(t);
+    for (uint64_t i = 0; i < 2; i++)
+        tale_deliver(t, M1, 1, AT(i));
+    tale_ack(t, M1, 1, AT(0));
+    tale_ack(t, M1, 1, AT(1));
+    tale_find(t, HISTORY_SETTLE, HISTORY_OK, 1, 0)->phase = HISTORY_FAIL;
+    tale_commit(t, M1); /* of what is still its own: nothing */
+    tale_join(t, M2, 0);
+    tale_poll(t);
+    for (uint64_t i = 0; i < 2; i++)
+        tale_deliver_again(t, M2, 2, AT(i), 2);
+    for (uint64_t i = 0; i < 2; i++)
+        tale_ack(t, M2, 2, AT(i));
+    tale_end(t, 2, 2);
+    tale_expect_good(t);
+}
+
 /* ---- Retries, handlers, dead letters --------------------------------------------------------- */
 
 TEST(a_message_is_tried_again) {
@@ -414,6 +436,23 @@ TEST(a_dead_member_is_replaced_in_time) {
     tale_expect_good(t);
 }
 
+TEST(each_new_owner_dies_in_turn) {
+    tale *t = tale_new(0, 0);
+    tale_join(t, M1, 0);
+    tale_join(t, M2, 0);
+    tale_join(t, M2 + 1, 0);
+    for (uint64_t i = 0; i < 2; i++) {
+        tale_answer(t, tale_fault(t, M1 + i + 100, HISTORY_DEAD), HISTORY_OK);
+        tale_observe(t, AT(0), 1 + i, M1 + i);
+        tale_wait(t, 900);
+    }
+    tale_observe(t, AT(0), 2, M2);
+    tale_observe(t, AT(0), 3, M2 + 1);
+    tale_leave(t, M2 + 1);
+    tale_end(t, 0, 0);
+    tale_expect_good(t);
+}
+
 TEST(nobody_can_own_it_while_there_is_no_server) {
     tale *t = tale_new(0, 0);
     tale_join(t, M1, 0);
@@ -451,6 +490,7 @@ TEST(a_stopped_member_runs_again) {
     tale_join(t, M1, 0);
     tale_observe(t, AT(0), 1, M1);
     size_t fault = tale_fault(t, M1 + 100, HISTORY_STOPPED);
+    tale_observe(t, AT(0), 1, M1);
     tale_wait(t, 3000);
     tale_observe(t, AT(0), 1, M1);
     tale_answer(t, fault, HISTORY_OK);
