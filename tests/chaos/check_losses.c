@@ -131,7 +131,7 @@ static void check_told(story *s, verdict *v, const part *p, const history_record
         return;
     for (uint64_t x = r->first; x < r->end && x < p->n_line; x++) {
         const place *at = p->line[x];
-        if (!at || !at->last || at->era != r->era)
+        if (!at || !at->last || at->era > r->era)
             continue;
         verdict_note(
             v, ANOMALY_FALSE_LOSS,

@@ -70,7 +70,7 @@
  *                   before the invoke is stored
  * LOSS       event  What somebody was told: seg_loss's partition (ALL: of the whole stream), era,
  *                   first, end; what; stream, and producer or group and member. Where only
- *                   SEG_ELOST came: first 0 and end UINT64_MAX
+ *                   SEG_ELOST came: era 0, first 0 and end UINT64_MAX
  * OVERTAKEN  event  stream, group, member, partition, era, first, end (first + count)
  * OBSERVED   call   seg_group_describe, one for each partition: stream, group; done: partition,
  *                   era, offset (committed), end (next), epoch, member (owner, 0: nobody)

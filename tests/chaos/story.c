@@ -98,8 +98,10 @@ bool story_may_lose(const story *s, uint64_t at) {
     return s->may_lose && at <= s->may_lose_until;
 }
 
+/* A log's offsets keep the eras in which they were stored. Who is told of a loss of an era is told of
+ * the end of the log as it was in that era, whatever is older of it. */
 static bool covers(const history_record *r, const place *at) {
-    return r->what == HISTORY_LOST_MESSAGES && (r->era == at->era || r->era == 0) &&
+    return r->what == HISTORY_LOST_MESSAGES && (r->era == 0 || at->era <= r->era) &&
            r->first <= at->offset && at->offset < r->end;
 }
 

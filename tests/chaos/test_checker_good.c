@@ -411,6 +411,26 @@ TEST(an_era_that_is_lost_too_tells_nobody) {
     tale_expect_good(t);
 }
 
+/* The lost end has messages of two eras: one loss, of the later one, tells of both. */
+TEST(a_loss_reaches_back_into_an_older_era) {
+    tale *t = tale_new(0, 0);
+    tale_plain(t);
+    tale_send(t, AT(6));
+    tale_deliver(t, M1, 1, AT(6));
+    tale_send(t, AT_ERA(2, 7));
+    tale_deliver(t, M1, 1, AT_ERA(2, 7));
+    tale_answer(t, tale_fault(t, 0, HISTORY_MAY_LOSE), HISTORY_OK);
+    tale_loss(t, M1, HISTORY_LOST_MESSAGES, AT_ERA(2, 6), 8);
+    tale_send(t, AT_ERA(3, 6));
+    tale_deliver(t, M1, 1, AT_ERA(3, 6));
+    tale_ack(t, M1, 1, AT_ERA(3, 6));
+    for (uint64_t i = 0; i < 7; i++)
+        tale_entry(t, i < 6 ? AT(i) : AT_ERA(3, i));
+    tale_logs(t, 3, 0, 7);
+    tale_place(t, 3, 7);
+    tale_expect_good(t);
+}
+
 TEST(a_stream_is_destroyed) {
     tale *t = tale_new(0, 0);
     tale_plain(t);
