@@ -337,11 +337,12 @@ SEG_API seg_status seg_group_seek(seg_seek_plan **out, seg_client *c, const char
  * of an era is ever given to another message. Whoever knows of what is gone is told, before anything
  * else is delivered or sent, and goes on. */
 typedef enum seg_loss_what {
-    SEG_LOST_MESSAGES =
-        1,        /* the messages first .. end - 1 of `era`, which this producer had sent, or
-                              this consumer had read, are gone; all before them are there */
-    SEG_LOST_ACKS /* the group had acknowledged up to `end`, and the server knows only of what is
-                     before `first`: what lies between may be delivered again */
+    /* The messages first .. end - 1, which this producer had sent, or this consumer had read, are
+     * gone; all before them are there. The last of them was of `era`, others may be of older ones. */
+    SEG_LOST_MESSAGES = 1,
+    /* The group had acknowledged up to `end`, and the server knows only of what is before `first`:
+     * what lies between may be delivered again. */
+    SEG_LOST_ACKS
 } seg_loss_what;
 
 typedef struct seg_loss {
