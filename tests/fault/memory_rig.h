@@ -90,7 +90,9 @@ redisReader *redisReaderCreate(void) {
 
 /* ---- The sweep ------------------------------------------------------------------------------ */
 
-typedef enum asks { ASKS, CHANGES } asks; /* does the operation change anything on the server? */
+/* What the operation does: asks, changes something on the server (so that it can be unknown whether
+ * it did), or has a time limit of its own besides (so that it can run out without memory). */
+typedef enum asks { ASKS, CHANGES, WAITS } asks;
 
 typedef struct sweep {
     server *server;
@@ -158,7 +160,8 @@ static inline void sweep_judge(sweep *s, seg_status status, asks what, const seg
     s->told += status == SEG_ENOMEM;
     s->unknown += status == SEG_EUNKNOWN;
     if (status == SEG_OK || (s->hit && status == SEG_ENOMEM) ||
-        (s->hit && s->forever && what == CHANGES && status == SEG_EUNKNOWN)) {
+        (s->hit && s->forever && what != ASKS && status == SEG_EUNKNOWN) ||
+        (s->hit && s->forever && what == WAITS && status == SEG_ETIMEDOUT)) {
         return;
     }
     s->late = s->forever && status == SEG_ETIMEDOUT && s->lates++ < SWEEP_LATES;
