@@ -1,6 +1,7 @@
 /* memory_rig.h - fail the n-th allocation of an operation, for every n, once and from there on.
  *
- *     for (sweep s = sweep_new(); sweep_more(&s);) {
+ *     sweep_init(&s, false);
+ *     while (sweep_more(&s)) {
  *         ... prepare ...
  *         sweep_arm(&s);
  *         seg_status status = seg_something(s.client, &err);
@@ -11,7 +12,9 @@
  *     sweep_end(&s);
  *
  * The first half fails one allocation, and with time enough to try again nothing but success or
- * SEG_ENOMEM is honest. The second half leaves no memory at all until the call has returned.
+ * SEG_ENOMEM is honest. The second half leaves no memory at all: until the call has returned, whose
+ * time limit is short then; or, where the sweep is relieved, for some milliseconds, and again only
+ * success and SEG_ENOMEM are honest.
  *
  * Allocations of the loop thread count as well as the caller's, and so do those of the parser of
  * answers: hiredis allocates by itself, so its constructors are replaced by ones that ask first. */
@@ -24,6 +27,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/alloc.h"
 #include "rig.h"
@@ -97,8 +101,9 @@ typedef enum asks { ASKS, CHANGES, WAITS } asks;
 typedef struct sweep {
     server *server;
     seg_client *calm;       /* for the test's own questions */
-    seg_client *client;     /* for what is tested */
-    bool forever;           /* this half */
+    seg_client *client;     /* for what is tested; another one in each round */
+    int64_t timeout;        /* of its commands, in the second half */
+    bool forever;           /* the second half */
     uint64_t n;             /* the allocation that fails */
     uint64_t reached[2];    /* rounds of each half in which one did */
     uint64_t told, unknown; /* rounds that ended with SEG_ENOMEM, SEG_EUNKNOWN */
@@ -106,14 +111,25 @@ typedef struct sweep {
     bool late;              /* it timed out, so this round is done again */
     unsigned lates;
     unsigned round; /* over both halves */
+
+    bool relieved; /* in the second half memory comes back after RELIEF_MS */
+    pthread_t relief;
+    pthread_mutex_t lock; /* guards the rest */
+    pthread_cond_t changed;
+    bool armed;
+    uint64_t made; /* allocations, by a relief */
 } sweep;
 
-enum { SWEEP_CALM_MS = 30000, SWEEP_SHORT_MS = 60, SWEEP_LATES = 20 };
+enum { SWEEP_CALM_MS = 30000, SWEEP_SHORT_MS = 80, SWEEP_LATES = 20, RELIEF_MS = 15 };
 
-static inline sweep sweep_new(void) {
-    sweep s = {.server = server_start(NULL), .hit = true};
-    s.calm = rig_client_within(s.server, SWEEP_CALM_MS);
-    return s;
+static inline void sweep_init(sweep *s, bool relieved) {
+    *s = (sweep){.server = server_start(NULL),
+                 .hit = true,
+                 .relieved = relieved,
+                 .timeout = relieved ? SWEEP_CALM_MS : SWEEP_SHORT_MS,
+                 .lock = PTHREAD_MUTEX_INITIALIZER,
+                 .changed = PTHREAD_COND_INITIALIZER};
+    s->calm = rig_client_within(s->server, SWEEP_CALM_MS);
 }
 
 /* A client that was starved may be waiting to connect again. */
@@ -138,18 +154,59 @@ static inline bool sweep_more(sweep *s) {
     s->late = false;
     CHECK_LT(s->n, SWEEP_MOST);
     /* A new one, as one waits the longer to connect the more often it has failed. */
+    seg_client_options o;
+    seg_error err;
+    SEG_INIT(&o);
+    o.url = server_url(s->server);
+    o.connect_timeout = SWEEP_CALM_MS;
+    o.command_timeout = s->forever ? s->timeout : SWEEP_CALM_MS;
     seg_client_close(s->client);
-    s->client = rig_client_within(s->server, s->forever ? SWEEP_SHORT_MS : SWEEP_CALM_MS);
+    CHECK_OK(seg_client_open(&s->client, &o, &err), &err);
     return true;
 }
 
-static inline void sweep_arm(const sweep *s) {
+/* Lock held. */
+static inline void give_memory_back(sweep *s) {
+    if (s->armed) {
+        s->made = sg_alloc_fail_at(0, 0);
+    }
+    s->armed = false;
+}
+
+static inline void *relieve(void *arg) {
+    sweep *s = arg;
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_nsec += RELIEF_MS * 1000000L;
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    pthread_mutex_lock(&s->lock);
+    while (s->armed && pthread_cond_timedwait(&s->changed, &s->lock, &until) == 0) {
+        continue;
+    }
+    give_memory_back(s);
+    pthread_mutex_unlock(&s->lock);
+    return NULL;
+}
+
+static inline void sweep_arm(sweep *s) {
+    s->armed = true;
     sg_alloc_fail_at(s->n, s->forever);
+    if (s->forever && s->relieved) {
+        CHECK_EQ(pthread_create(&s->relief, NULL, relieve, s), 0);
+    }
 }
 
 /* Once the operation has returned; true where an allocation has failed. */
 static inline bool sweep_disarm(sweep *s) {
-    s->hit = sg_alloc_fail_at(0, 0) >= s->n;
+    pthread_mutex_lock(&s->lock);
+    give_memory_back(s);
+    pthread_cond_signal(&s->changed);
+    pthread_mutex_unlock(&s->lock);
+    if (s->forever && s->relieved) {
+        pthread_join(s->relief, NULL);
+    }
+    s->hit = s->made >= s->n;
     s->reached[s->forever] += s->hit;
     return s->hit;
 }

@@ -42,7 +42,8 @@ static void finish(sweep *s, ledger *l) {
 
 TEST(opening_a_producer) {
     seg_error err;
-    sweep s = sweep_new();
+    sweep s;
+    sweep_init(&s, true);
     ledger *l = ledger_new(PRODUCER_KEYS);
     rig_stream(s.calm, "s", PARTITIONS);
     while (sweep_more(&s)) {
@@ -62,7 +63,9 @@ TEST(opening_a_producer) {
 
 TEST(sending) {
     seg_error err;
-    sweep s = sweep_new();
+    sweep s;
+    sweep_init(&s, false);
+    s.timeout = SWEEP_CALM_MS;
     ledger *l = ledger_new(PRODUCER_KEYS);
     rig_stream(s.calm, "s", PARTITIONS);
     while (sweep_more(&s)) {
@@ -81,7 +84,9 @@ TEST(sending) {
 TEST(sending_many) {
     enum { MESSAGES = 16 };
     seg_error err;
-    sweep s = sweep_new();
+    sweep s;
+    sweep_init(&s, false);
+    s.timeout = SWEEP_CALM_MS;
     ledger *l = ledger_new(PRODUCER_KEYS);
     rig_stream(s.calm, "s", PARTITIONS);
     while (sweep_more(&s)) {
@@ -112,7 +117,8 @@ TEST(sending_many) {
 /* Its callbacks run all the same, each once: what is unsent was not stored. */
 TEST(closing_a_producer) {
     seg_error err;
-    sweep s = sweep_new();
+    sweep s;
+    sweep_init(&s, true);
     ledger *l = ledger_new(PRODUCER_KEYS);
     rig_stream(s.calm, "s", PARTITIONS);
     while (sweep_more(&s)) {

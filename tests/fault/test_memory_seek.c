@@ -36,7 +36,8 @@ static void check_plan(const seg_seek_plan *plan, uint64_t before) {
 static void sweep_seeks(bool exists, seg_seek_to to, int64_t value) {
     seg_error err;
     char name[24];
-    sweep s = sweep_new();
+    sweep s;
+    sweep_init(&s, false);
     rig_stream(s.calm, "s", SEEK_PARTITIONS);
     put_timed(s.calm);
     while (sweep_more(&s)) {
@@ -68,7 +69,7 @@ static void sweep_seeks(bool exists, seg_seek_to to, int64_t value) {
         WAIT_FOR(RIG_MS, works(s.client));
         if (status != SEG_OK && to != SEG_SEEK_BY) { /* the same call, made again, finishes it */
             plan = NULL;
-            CHECK_OK(seg_group_seek(&plan, s.client, "s", name, &o, &err), &err);
+            WAIT_FOR(RIG_MS, seg_group_seek(&plan, s.client, "s", name, &o, &err) == SEG_OK);
             seg_seek_plan_free(plan);
             status = SEG_OK;
         }
