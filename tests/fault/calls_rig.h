@@ -146,9 +146,12 @@ static inline uint64_t calls_failed(void) {
     return all;
 }
 
-/* Lock held. */
+/* Lock held. What ends a call of the application, not a connection, is for the n-th only. */
 static inline int draw(call_kind kind) {
     int fits[FAULTS_MAX], n = 0;
+    if (kind == CALL_EVENTFD || kind == CALL_PIPE || kind == CALL_THREAD) {
+        return 0;
+    }
     bool gentle = calls.gentle_one_in > 0 && sg_rng_below(&calls.rng, calls.gentle_one_in) == 0;
     bool harsh = calls.harsh_one_in > 0 && sg_rng_below(&calls.rng, calls.harsh_one_in) == 0;
     for (const int *f = call_faults[kind].faults; *f != 0; f++) {
