@@ -120,7 +120,7 @@ typedef struct sweep {
     uint64_t made; /* allocations, by a relief */
 } sweep;
 
-enum { SWEEP_CALM_MS = 30000, SWEEP_SHORT_MS = 80, SWEEP_LATES = 20, RELIEF_MS = 15 };
+enum { SWEEP_CALM_MS = 30000, SWEEP_SHORT_MS = 60, SWEEP_LATES = 20, RELIEF_MS = 15 };
 
 static inline void sweep_init(sweep *s, bool relieved) {
     *s = (sweep){.server = server_start(NULL),

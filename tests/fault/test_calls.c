@@ -61,7 +61,7 @@ static void close_app(app *a) {
     seg_consumer_close(a->k);
     seg_producer_close(a->p);
     seg_client_close(a->c);
-    *a = (app){NULL};
+    *a = (app){.c = NULL};
 }
 
 /* Each call says what is: there is no connection, or it works. */
@@ -102,7 +102,7 @@ static void use(bench *b, app *a) {
 
 /* One round: the n-th call fails so. */
 static bool try_fault(bench *b, const fault_plan *plan, int fault, uint64_t n) {
-    app a = {NULL};
+    app a = {.c = NULL};
     if (!plan->opening) {
         CHECK(open_app(&a, b));
     }

@@ -186,7 +186,7 @@ TEST(listing_groups) {
 TEST(describing_a_group) {
     seg_error err;
     sweep s;
-    sweep_init(&s, false);
+    sweep_init(&s, true);
     rig_stream(s.calm, "s", 3);
     seg_producer *p = rig_producer(s.calm, "s");
     rig_spread(p, 3, 0, 12);
