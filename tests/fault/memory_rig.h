@@ -221,7 +221,8 @@ static inline void sweep_judge(sweep *s, seg_status status, asks what, const seg
         (s->hit && s->forever && what == WAITS && status == SEG_ETIMEDOUT)) {
         return;
     }
-    s->late = s->forever && status == SEG_ETIMEDOUT && s->lates++ < SWEEP_LATES;
+    bool slow = status == SEG_ETIMEDOUT || (what != ASKS && status == SEG_EUNKNOWN);
+    s->late = s->forever && slow && s->lates++ < SWEEP_LATES;
     s->hit = s->hit || s->late;
     if (!s->late) {
         FAIL("allocation %llu%s failed%s: %s: %s", (unsigned long long)s->n,
