@@ -172,8 +172,9 @@ sg_window_ack_result sg_consumer_settled(seg_consumer *c, sg_holding *h, uint64_
  * letters as `why`. (settle.c) */
 void sg_consumer_failed(seg_consumer *c, sg_holding *h, uint64_t offset, uint32_t attempt,
                         int64_t delay, const char *why);
-/* To the dead letters: from in hand, from the lanes, or a suspect that is convicted. (letters.c) */
-void sg_consumer_bury(seg_consumer *c, sg_holding *h, uint64_t offset, const char *why);
+/* To the dead letters: from in hand, from the lanes, or a suspect that is convicted. False: no
+ * memory, and nothing has changed. (letters.c) */
+bool sg_consumer_bury(seg_consumer *c, sg_holding *h, uint64_t offset, const char *why);
 /* What an output or letter of the message is known by (forward.c). */
 void sg_consumer_identify(const seg_consumer *c, const sg_holding *h, uint64_t offset,
                           const char *kind, sg_forward_id *out);

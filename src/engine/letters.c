@@ -76,15 +76,11 @@ static void withdraw(sg_holding *h, uint64_t offset, int64_t wall) {
         sg_window_unmark(h->window, offset);
 }
 
-void sg_consumer_bury(seg_consumer *c, sg_holding *h, uint64_t offset, const char *why) {
-    int64_t now = sg_clock_ms(), wall = sg_clock_wall_ms();
+bool sg_consumer_bury(seg_consumer *c, sg_holding *h, uint64_t offset, const char *why) {
+    int64_t wall = sg_clock_wall_ms();
     sg_letter *l = letter_new(c, h, offset, why);
-    if (l == NULL) {
-        /* No memory: what brought us here comes again. */
-        sg_window_extend(h->window, offset, now + RETRY_MS);
-        c->next_expiry = now < c->next_expiry ? now : c->next_expiry;
-        return;
-    }
+    if (l == NULL)
+        return false;
     withdraw(h, offset, wall);
     sg_failures f = sg_window_failures(h->window, offset);
     l->attempts = f.count > 0 ? f.count : 1;
@@ -97,6 +93,7 @@ void sg_consumer_bury(seg_consumer *c, sg_holding *h, uint64_t offset, const cha
     c->letters.count++;
     sg_consumer_todo(c, h);
     sg_loop_wake(&c->actor);
+    return true;
 }
 
 /* ---- the stream of the dead letters ------------------------------------------------------- */

@@ -216,10 +216,13 @@ static bool nothing_beside(seg_consumer *c, int64_t now) {
     return false;
 }
 
-static sg_alone look_alone(seg_consumer *c, sg_holding *h, sg_next *next) {
+static sg_alone look_alone(seg_consumer *c, sg_holding *h, sg_next *next, bool *memory) {
     sg_alone what = sg_holding_next_alone(h, c->isolate_at, c->max_attempts, next);
-    if (what == SG_ALONE_CONVICTED)
-        sg_consumer_bury(c, h, next->offset, SG_REASON_CRASHED);
+    if (what == SG_ALONE_CONVICTED) {
+        *memory = sg_consumer_bury(c, h, next->offset, SG_REASON_CRASHED);
+        if (!*memory)
+            h->alone_from = next->offset; /* it is looked at again, and not delivered before */
+    }
     if (what == SG_ALONE_WAIT && sg_holding_dirty(h)) {
         sg_consumer_todo(c, h);
         sg_loop_wake(&c->actor);
@@ -236,9 +239,12 @@ static bool take_alone(seg_consumer *c, seg_batch *b, int64_t deadline, int64_t 
             return true;
         if (!nothing_beside(c, now)) /* not yet, or given up */
             return c->isolate_until != 0 || suspicious(c) != NULL;
-        switch (look_alone(c, h, &next)) {
+        switch (look_alone(c, h, &next, memory)) {
         case SG_ALONE_NONE:
+            continue;
         case SG_ALONE_CONVICTED:
+            if (!*memory)
+                return true;
             continue;
         case SG_ALONE_WAIT:
             return true;

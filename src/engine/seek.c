@@ -258,6 +258,13 @@ static void plan(job *j) {
 
 /* ---- a group that does not exist ------------------------------------------------------------- */
 
+/* A task that starts over, its last answer lost, finds the group that it has made itself. */
+static void remember_creation(job *j) {
+    strcpy(j->planned_gid, j->group.gid);
+    for (size_t i = 0; i < j->n; i++)
+        j->parts[i].touched = true;
+}
+
 static void on_opened(void *arg, const sg_result *r) {
     job *j = arg;
     sg_group_answer a;
@@ -272,6 +279,8 @@ static void on_opened(void *arg, const sg_result *r) {
             if (!a.creating)
                 begin_anew(j, &(seg_error){SEG_EEXIST, "the group comes and goes"});
             j->half = a.creating && a.start.kind != SEG_EARLIEST;
+            if (a.creating && !j->half)
+                remember_creation(j);
         }
     }
     sg_task_answered(&j->task);

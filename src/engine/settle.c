@@ -6,6 +6,8 @@
 #include "core/error.h"
 #include "engine/consumer.h"
 
+#define NO_MEMORY_MS 100 /* until what found no memory is tried again */
+
 /* ---- one message (lock held) -------------------------------------------------------------- */
 
 void sg_consumer_forget(sg_holding *h) {
@@ -82,7 +84,11 @@ void sg_consumer_failed(seg_consumer *c, sg_holding *h, uint64_t offset, uint32_
                         int64_t delay, const char *why) {
     int64_t now = sg_clock_ms();
     if (c->max_attempts > 0 && attempt >= c->max_attempts) {
-        sg_consumer_bury(c, h, offset, why);
+        if (!sg_consumer_bury(c, h, offset, why)) {
+            /* Its deadline brings it back here. */
+            sg_window_extend(h->window, offset, sg_clock_after(now, NO_MEMORY_MS));
+            c->next_expiry = now < c->next_expiry ? now : c->next_expiry;
+        }
         return;
     }
     if (delay == 0)
@@ -90,7 +96,7 @@ void sg_consumer_failed(seg_consumer *c, sg_holding *h, uint64_t offset, uint32_
     int64_t due = sg_clock_after(now, delay < 0 ? 0 : delay);
     if (!sg_holding_again(h, offset, true, due, sg_clock_wall_ms())) {
         /* No memory: its deadline brings it back here. */
-        due = sg_clock_after(now, 100);
+        due = sg_clock_after(now, NO_MEMORY_MS);
         sg_window_extend(h->window, offset, due);
     }
     sg_consumer_leave_outputs(h, offset);
@@ -158,8 +164,9 @@ static seg_status reject(seg_consumer *c, sg_holding *h, const seg_delivery *d,
     if (!sg_lanes_has(h->lanes, offset) && !sg_window_in_hand(h->window, offset, d->attempt))
         return SEG_EFENCED;
     keep_reason(h, offset, how->reason);
+    if (!sg_consumer_bury(c, h, offset, SG_REASON_REJECTED))
+        return SEG_ENOMEM;
     c->stats.rejected++;
-    sg_consumer_bury(c, h, offset, SG_REASON_REJECTED);
     return SEG_OK;
 }
 

@@ -36,6 +36,8 @@ static int64_t give_up(sg_task *t) {
                             "in part, or not; the same call, made again, finishes it");
     else if (last == NULL)
         t->status = sg_fail(&t->err, SEG_ECLOSED, "the client is closed");
+    else if (t->starved)
+        t->status = sg_fail(&t->err, SEG_ENOMEM, "no memory to ask the server");
     else if (t->pending > 0 || last->status == SEG_OK || sg_conn_up(c->commands))
         t->status =
             sg_fail(&t->err, SEG_ETIMEDOUT, "no answer from the server within the command timeout");
@@ -54,9 +56,14 @@ static int64_t run(void *arg, int64_t now) {
     if (t->pending > 0 || !sg_conn_up(t->client->commands))
         return t->deadline;
     if (t->restart) {
-        t->restart = false;
+        t->restart = t->starved = false;
         t->stage = 0;
         t->status = SEG_OK;
+    }
+    if (t->status == SEG_ENOMEM && t->changes && t->asked) {
+        /* Half done is not "certainly not done": it is gone through with, or unknown. */
+        t->restart = true;
+        return now + RETRY_MS;
     }
     if (t->status != SEG_OK) {
         end(t);
@@ -121,8 +128,10 @@ void sg_task_sent(sg_task *t, bool sent) {
     t->asked = t->asked || sent;
     if (sent)
         t->pending++;
-    else
+    else {
         t->restart = true;
+        t->starved = t->starved || sg_conn_up(t->client->commands);
+    }
 }
 
 bool sg_task_answer(sg_task *t, bool lost) {

@@ -28,6 +28,7 @@ struct sg_task {
     bool restart, finished, abandoned;
     bool changes;  /* set by its owner: its requests change something */
     bool asked;    /* one was sent */
+    bool starved;  /* one could not be, for want of memory, since it began (again) */
     sg_mutex lock; /* guards ended */
     sg_cond cond;
     bool ended;

@@ -141,6 +141,12 @@ static void over_protocol(sg_conn *c, const char *what, int64_t now) {
     go_down(c, &err, hello && !c->ever_up, now);
 }
 
+static void over_memory(sg_conn *c, int64_t now) {
+    seg_error err;
+    sg_fail_nomem(&err);
+    go_down(c, &err, false, now);
+}
+
 /* An answer to no request of ours; frees it. */
 static void over_unasked(sg_conn *c, sg_reply *r, int64_t now) {
     const char *said = sg_reply_error(r);
@@ -223,7 +229,9 @@ static bool take_answers(sg_conn *c, int64_t now) {
     }
     if (fault == NULL && c->phase == SG_CONN_HELLO && c->partial > HELLO_MAX)
         fault = "too much of an answer";
-    if (fault != NULL)
+    if (fault != NULL && sg_reader_starved(&c->reader))
+        over_memory(c, now);
+    else if (fault != NULL)
         over_protocol(c, fault, now);
     return fault == NULL;
 }
@@ -254,9 +262,7 @@ static void say_hello(sg_conn *c, int64_t now) {
     c->phase = SG_CONN_HELLO;
     c->partial = 0;
     if (!sg_reader_init(&c->reader) || !sg_hello_ask(&c->hello, c->o.url, c->o.purpose, &c->out)) {
-        seg_error err;
-        sg_fail_nomem(&err);
-        go_down(c, &err, false, now);
+        over_memory(c, now);
         return;
     }
     send_queued(c, now);

@@ -124,6 +124,10 @@ sg_reply *sg_reader_next(sg_reader *r, const char **why) {
     }
 }
 
+bool sg_reader_starved(const sg_reader *r) {
+    return parser(r)->err == REDIS_ERR_OOM;
+}
+
 void sg_reply_free(sg_reply *r) {
     freeReplyObject(r);
 }

@@ -27,6 +27,8 @@ ssize_t sg_reader_fill(sg_reader *r, int fd);
 /* The next whole answer, the caller's: sg_reply_free. NULL: more bytes are needed, or the stream is
  * broken for good (no protocol of ours, no memory): then `*why` is its text, valid until fini. */
 sg_reply *sg_reader_next(sg_reader *r, const char **why);
+/* It is broken, and the reason is that there was no memory. */
+bool sg_reader_starved(const sg_reader *r);
 
 void sg_reply_free(sg_reply *r);
 #endif
