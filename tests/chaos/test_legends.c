@@ -313,11 +313,19 @@ static bool is_loss_of_producer(const tale *t, const history_record *r) {
     return r->kind == HISTORY_LOSS && r->producer;
 }
 
+/* Of none of its losses in that partition: what is told of a later one covers an earlier. */
 static bool hush(tale *t, sg_rng *random) {
-    history_record *r = any(t, random, is_loss_of_producer);
+    const history_record *r = any(t, random, is_loss_of_producer);
     if (!r)
         return false;
-    r->kind = 0;
+    uint64_t process = r->process;
+    uint32_t partition = r->partition;
+    for (size_t i = 0; i < t->log.n; i++) {
+        history_record *other = &t->log.records[i];
+        if (is_loss_of_producer(t, other) && other->process == process &&
+            other->partition == partition)
+            other->kind = 0;
+    }
     return true;
 }
 
