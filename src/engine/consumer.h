@@ -133,6 +133,7 @@ typedef struct sg_errand {
     seg_consumer *consumer;
     uint32_t partition;
     uint64_t epoch, number;
+    seg_id known; /* the place up to which the partition was read when it was sent */
 } sg_errand;
 sg_errand *sg_errand_new(seg_consumer *c, uint32_t partition, uint64_t epoch, uint64_t number);
 /* First in a result function of an errand or of the consumer: counts the request as ended, takes

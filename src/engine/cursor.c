@@ -12,7 +12,7 @@
 sg_errand *sg_errand_new(seg_consumer *c, uint32_t partition, uint64_t epoch, uint64_t number) {
     sg_errand *e = sg_alloc(sizeof *e);
     if (e != NULL)
-        *e = (sg_errand){c, partition, epoch, number};
+        *e = (sg_errand){c, partition, epoch, number, {0, 0}};
     return e;
 }
 
@@ -275,8 +275,10 @@ static bool is_ours(const seg_consumer *c, seg_bytes nonce) {
 
 /* A new connection may lead to another server, or to the same one with older data (a failover, a
  * restart from a snapshot). Before anything more is delivered of a partition, its log and cursor
- * there are compared with what we know: what we read and what was stored must still be so. */
-static void compare(seg_consumer *c, sg_holding *h, sg_cursor_answer *a) {
+ * there are compared with what we know: what we read and what was stored must still be so. Only what
+ * was read before the question: an XREAD, on a connection of its own, may have brought more since
+ * than there was when the question was answered. */
+static void compare(seg_consumer *c, sg_holding *h, seg_id known, sg_cursor_answer *a) {
     uint64_t first;
     sg_eras eras = {NULL, 0};
     if (!sg_cursor_take_eras(a, &eras)) {
@@ -288,10 +290,10 @@ static void compare(seg_consumer *c, sg_holding *h, sg_cursor_answer *a) {
         h->not_before = sg_clock_ms() + RETRY_MS;
         return;
     }
-    bool lost = sg_eras_lost(&eras, h->era, h->fetch_at, a->next, &first);
+    bool lost = sg_eras_lost(&eras, known.era, known.offset, a->next, &first);
     sg_eras_fini(&eras);
     if (lost) {
-        lose(c, h, SEG_LOST_MESSAGES, first, h->fetch_at);
+        lose(c, h, SEG_LOST_MESSAGES, first, known.offset);
     } else if (a->epoch > h->epoch || (a->epoch == h->epoch && !is_ours(c, a->owner))) {
         /* Before the offsets: it may have been moved back, which is no loss. A server that lost our
          * acquire may have given the epoch to another. */
@@ -315,7 +317,7 @@ static void on_verified(void *arg, const sg_result *r) {
     /* An answer of an earlier connection proves nothing of this one. */
     if (v.holding != NULL && v.errand.number == c->life) {
         if (v.answer.kind == SG_CURSOR_OK)
-            compare(c, v.holding, &v.answer);
+            compare(c, v.holding, v.errand.known, &v.answer);
         else
             not_done(c, v.holding, &v.answer);
     }
@@ -325,6 +327,8 @@ static void on_verified(void *arg, const sg_result *r) {
 
 void sg_consumer_verify(seg_consumer *c, sg_holding *h) {
     sg_errand *e = sg_errand_new(c, h->partition, h->epoch, c->life);
+    if (e != NULL)
+        e->known = (seg_id){h->era, h->fetch_at};
     if (e == NULL || !sg_cursor_read_send(c->client->commands, &c->stream, c->group.name,
                                           h->partition, on_verified, e)) {
         sg_free(e);
