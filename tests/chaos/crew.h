@@ -12,7 +12,7 @@ typedef enum crew_kind { CREW_PRODUCER = 1, CREW_CONSUMER = 2, CREW_OTHER = 4 } 
 
 typedef struct crew_place {
     crew_kind kind;
-    char name[CREW_NAME]; /* "poll-1" */
+    char name[CREW_NAME];        /* "poll-1" */
     char process[CREW_NAME + 8]; /* "poll-1.3", its third process: its name in the history */
     char args[CREW_ARGS][CREW_ARG];
     unsigned n_args, generation;

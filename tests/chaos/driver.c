@@ -4,8 +4,8 @@
  *            [--faults LIST] [--list]
  *
  * scripts/chaos calls it. Exit status 0: good; 1: something was found; 2: it could not run. */
-#include <inttypes.h>
 #include <getopt.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,11 +22,11 @@
 struct test_surroundings test_surroundings;
 
 enum {
-    GRACE_MS = 50000,   /* past its time, the run ends, whatever it is at */
-    CYCLE_MS = 90000,   /* a cycle of rounds of all kinds takes so long at most */
+    GRACE_MS = 50000, /* past its time, the run ends, whatever it is at */
+    CYCLE_MS = 90000, /* a cycle of rounds of all kinds takes so long at most */
     DRAIN_MS = 20000,
-    AROUND_MS = 5000,   /* of a round: starting, draining, judging, as a rule */
-    LEAST_MS = 5000     /* of faults in a round */
+    AROUND_MS = 4000, /* of a round: starting, draining, judging, as a rule */
+    LEAST_MS = 5000   /* of faults in a round */
 };
 
 typedef struct options {
@@ -76,12 +76,15 @@ static uint64_t new_seed(void) {
 }
 
 static void parse(options *o, int argc, char **argv) {
-    static const struct option longs[] = {
-        {"dir", required_argument, NULL, 'd'},     {"worker", required_argument, NULL, 'w'},
-        {"clock", required_argument, NULL, 'c'},   {"minutes", required_argument, NULL, 'm'},
-        {"seconds", required_argument, NULL, 's'}, {"seed", required_argument, NULL, 'n'},
-        {"faults", required_argument, NULL, 'f'},  {"list", no_argument, NULL, 'l'},
-        {NULL, 0, NULL, 0}};
+    static const struct option longs[] = {{"dir", required_argument, NULL, 'd'},
+                                          {"worker", required_argument, NULL, 'w'},
+                                          {"clock", required_argument, NULL, 'c'},
+                                          {"minutes", required_argument, NULL, 'm'},
+                                          {"seconds", required_argument, NULL, 's'},
+                                          {"seed", required_argument, NULL, 'n'},
+                                          {"faults", required_argument, NULL, 'f'},
+                                          {"list", no_argument, NULL, 'l'},
+                                          {NULL, 0, NULL, 0}};
     *o = (options){.length = 75000, .seed = new_seed(), .kinds = UINT64_MAX};
     for (int c; (c = getopt_long(argc, argv, "", longs, NULL)) != -1;)
         switch (c) {

@@ -25,7 +25,7 @@ typedef struct scene {
     crew crew;
     history *h;
     uint64_t number; /* of the round in the run */
-    int64_t session;  /* ms */
+    int64_t session; /* ms */
     char url[128];
 } scene;
 
@@ -46,9 +46,9 @@ typedef struct fault {
 typedef struct fault_kind {
     const char *name;
     fault_scope scope;
-    unsigned rounds;       /* in which it may come */
-    unsigned flags;        /* of the history */
-    int64_t least, most;   /* ms that it lasts */
+    unsigned rounds;     /* in which it may come */
+    unsigned flags;      /* of the history */
+    int64_t least, most; /* ms that it lasts */
     /* False: there is nothing to break now; it is passed over. */
     bool (*begin)(scene *s, fault *f);
     void (*step)(scene *s, fault *f); /* now and then between both; may be NULL */

@@ -6,11 +6,14 @@
  */
 #include "plan.h"
 
-enum { QUIET_MS = 300, MORE_QUIET_MS = 1700, LEAD_MS = 1000 };
+enum { QUIET_MS = 200, MORE_QUIET_MS = 1000, LEAD_MS = 800 };
 
+/* splitmix64: seeds that are near each other give plans that are not. */
 static uint64_t chance(uint64_t *state, uint64_t below) {
-    *state = *state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
-    return (*state >> 33) % below;
+    uint64_t z = *state += UINT64_C(0x9e3779b97f4a7c15);
+    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
+    return (z ^ (z >> 31)) % below;
 }
 
 static const fault_kind *pick(uint64_t *state, round_kind round, uint64_t kinds,
@@ -37,8 +40,6 @@ void plan_make(plan *p, uint64_t seed, round_kind round, uint64_t kinds, int64_t
     uint64_t state = seed;
     int64_t at = LEAD_MS;
     p->n = 0;
-    for (int i = 0; i < 8; i++) /* small seeds differ little at first */
-        chance(&state, 2);
     while (at < length && p->n + 2 <= PLAN_MAX) {
         const fault_kind *k = pick(&state, round, kinds, NULL);
         if (k == NULL)

@@ -6,10 +6,8 @@
 enum { COMMIT_MS = 3000 };
 
 history_record reader_record(const reader *r, unsigned kind) {
-    return (history_record){.kind = (uint16_t)kind,
-                            .stream = r->w->in,
-                            .group = r->w->of_group,
-                            .member = r->member};
+    return (history_record){
+        .kind = (uint16_t)kind, .stream = r->w->in, .group = r->w->of_group, .member = r->member};
 }
 
 void work_lost(const work_loss *l) {
@@ -24,8 +22,9 @@ void work_lost(const work_loss *l) {
 }
 
 static void on_rebalance(seg_rebalance what, const uint32_t *partitions, size_t n, void *arg) {
-    static const unsigned kinds[] = {
-        [SEG_ASSIGNED] = HISTORY_ASSIGNED, [SEG_REVOKED] = HISTORY_REVOKED, [SEG_LOST] = HISTORY_LOST};
+    static const unsigned kinds[] = {[SEG_ASSIGNED] = HISTORY_ASSIGNED,
+                                     [SEG_REVOKED] = HISTORY_REVOKED,
+                                     [SEG_LOST] = HISTORY_LOST};
     reader *r = arg;
     for (size_t i = 0; i < n; i++) {
         history_record e = reader_record(r, kinds[what]);

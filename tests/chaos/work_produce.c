@@ -25,7 +25,7 @@ typedef struct sending {
 
 static sending *begin(producing *g, unsigned key, work_message *m) {
     sending *s = calloc(1, sizeof *s);
-    value v = {.key = key, .sequence = ++g->sequence[key]};
+    value v = {.key = key + 1, .sequence = ++g->sequence[key]};
     if (s == NULL)
         work_broken(g->w, "send", "out of memory");
     memcpy(v.producer, g->name, sizeof v.producer);
@@ -34,7 +34,7 @@ static sending *begin(producing *g, unsigned key, work_message *m) {
     s->record = (history_record){.kind = HISTORY_SEND,
                                  .stream = g->w->in,
                                  .producer = g->loss.producer,
-                                 .key = key,
+                                 .key = v.key, /* 0 would be none */
                                  .sequence = v.sequence,
                                  .crc = m->crc};
     history_invoke(g->w->h, &s->record);

@@ -119,8 +119,9 @@ static void write_places(work *w, seg_client *c, const seg_names *groups) {
             r.flags = HISTORY_DRAINED;
             history_event(w->h, &r);
             if (at->lag > 0)
-                fprintf(stderr, "%s: group %s, partition %" PRIu32 ": lag %" PRIu64
-                        ", committed %" PRIu64 ", next %" PRIu64 ", owner %s\n",
+                fprintf(stderr,
+                        "%s: group %s, partition %" PRIu32 ": lag %" PRIu64 ", committed %" PRIu64
+                        ", next %" PRIu64 ", owner %s\n",
                         w->name, name, p, at->lag, at->committed, at->next,
                         at->owner != NULL ? at->owner : "none");
         }

@@ -28,7 +28,7 @@ typedef struct work {
     int64_t deadline;         /* ms: final state */
     unsigned outputs;         /* of each input */
     unsigned partitions, drop;
-    uint64_t bound; /* of a stream that is made */
+    uint64_t bound;         /* of a stream that is made */
     unsigned retry, reject; /* of a thousand */
 
     history *h;
@@ -43,16 +43,16 @@ extern atomic_bool work_over; /* SIGTERM came */
 void work_may_stop(seg_consumer *c);
 
 /* The roles: each returns when work_over is set. */
-void work_produce(work *w);       /* seg_send_async */
-void work_produce_sync(work *w);  /* seg_send, from two threads */
-void work_poll(work *w);          /* poll, acknowledge in any order, commit now and then */
-void work_come_and_go(work *w);   /* the same, joining and leaving */
-void work_handle(work *w);        /* seg_consumer_run, with failures */
-void work_forward(work *w);       /* poll, outputs, acknowledge */
-void work_forward_run(work *w);   /* the same by handlers */
-void work_watch(work *w);         /* looks at the groups from outside */
-void work_create(work *w);        /* makes a stream */
-void work_final(work *w);         /* waits until all is drained, writes down the final state */
+void work_produce(work *w);      /* seg_send_async */
+void work_produce_sync(work *w); /* seg_send, from two threads */
+void work_poll(work *w);         /* poll, acknowledge in any order, commit now and then */
+void work_come_and_go(work *w);  /* the same, joining and leaving */
+void work_handle(work *w);       /* seg_consumer_run, with failures */
+void work_forward(work *w);      /* poll, outputs, acknowledge */
+void work_forward_run(work *w);  /* the same by handlers */
+void work_watch(work *w);        /* looks at the groups from outside */
+void work_create(work *w);       /* makes a stream */
+void work_final(work *w);        /* waits until all is drained, writes down the final state */
 
 /* ---- What they share ------------------------------------------------------------------------ */
 
