@@ -173,6 +173,8 @@ static bool scope_taken(const plan *p, fault_scope scope) {
 }
 
 static void begin_one(round *r, fault *f) {
+    fprintf(stderr, "round %" PRIu64 " %" PRId64 ": %s for %" PRId64 " ms\n", r->order->number,
+            test_now_ms(), f->kind->name, f->length);
     if (fault_begin(&r->scene, f))
         r->tally->faults[f->kind - fault_kinds]++;
     else
@@ -244,16 +246,26 @@ static bool read_final(round *r, const char *stream, int64_t until) {
     return crew_wait(&r->scene.crew, p, (left > 0 ? left : 0) + END_MS) == 0;
 }
 
+/* What takes how long is for people who look for what hangs. */
+static void say_phase(const round *r, const char *phase) {
+    fprintf(stderr, "round %" PRIu64 " %" PRId64 ": %s\n", r->order->number, test_now_ms(), phase);
+}
+
 static void drain(round *r) {
     int64_t until = test_now_ms() + r->order->drain_ms;
+    say_phase(r, "healing");
     faults_heal(&r->scene);
+    say_phase(r, "producers end");
     crew_look(&r->scene.crew);
     if (!crew_end(&r->scene.crew, CREW_PRODUCER, PRODUCERS_END_MS))
         r->tally->failed++;
+    say_phase(r, "draining");
     bool good = read_final(r, "in", until);
     good &= read_final(r, "out", until);
     good &= read_final(r, "ring", until);
+    say_phase(r, "all end");
     good &= crew_end(&r->scene.crew, ~0u, END_MS);
+    say_phase(r, "judging");
     if (!good)
         r->tally->failed++;
 }
