@@ -21,6 +21,22 @@ void work_lost(const work_loss *l) {
                                              .end = UINT64_MAX});
 }
 
+void work_on_loss(const seg_loss *loss, void *arg) {
+    const work_loss *l = arg;
+    history_event(l->w->h,
+                  &(history_record){.kind = HISTORY_LOSS,
+                                    .stream = l->stream,
+                                    .producer = l->producer,
+                                    .group = l->group,
+                                    .member = l->member,
+                                    .partition = loss->partition,
+                                    .era = loss->era,
+                                    .first = loss->first,
+                                    .end = loss->end,
+                                    .what = loss->what == SEG_LOST_ACKS ? HISTORY_LOST_ACKS
+                                                                        : HISTORY_LOST_MESSAGES});
+}
+
 static void on_rebalance(seg_rebalance what, const uint32_t *partitions, size_t n, void *arg) {
     static const unsigned kinds[] = {[SEG_ASSIGNED] = HISTORY_ASSIGNED,
                                      [SEG_REVOKED] = HISTORY_REVOKED,
@@ -59,12 +75,16 @@ bool reader_open(reader *r, work *w, seg_client *c, bool handlers) {
     o.rebalance_arg = r;
     o.on_overtaken = on_overtaken;
     o.overtaken_arg = r;
+    r->loss = (work_loss){.w = w, .stream = w->in, .group = w->of_group};
+    o.on_loss = w->bare == 0 ? work_on_loss : NULL;
+    o.loss_arg = &r->loss;
     history_record j = reader_record(r, HISTORY_JOIN);
     j.flags = handlers ? HISTORY_HANDLERS : 0;
     history_invoke(w->h, &j);
     seg_status s = seg_consumer_open(&r->consumer, c, w->stream, &o, &err);
     if (s == SEG_OK)
-        j.member = r->member = history_name(w->h, seg_consumer_member(r->consumer));
+        j.member = r->member = r->loss.member =
+            history_name(w->h, seg_consumer_member(r->consumer));
     history_done(w->h, &j, history_outcome(s), s);
     if (s == SEG_OK)
         return true;
@@ -82,11 +102,20 @@ void reader_close(reader *r) {
     r->consumer = NULL;
 }
 
+bool reader_goes_on(reader *r, seg_status s, const seg_error *err) {
+    bool goes_on = s == SEG_ELOST && r->w->bare != 0 && !r->lost;
+    r->lost = s == SEG_ELOST;
+    if (goes_on) {
+        work_say(r->w, "told", s, err);
+        work_lost(&r->loss);
+    }
+    return goes_on;
+}
+
 void reader_ended(reader *r, seg_status s, const seg_error *err) {
     work_say(r->w, "consumer", s, err);
     if (s == SEG_ELOST)
-        work_lost(&(work_loss){
-            .w = r->w, .stream = r->w->in, .group = r->w->of_group, .member = r->member});
+        work_lost(&r->loss);
 }
 
 void reader_delivered(reader *r, const seg_message *m, value *v, uint64_t polled) {

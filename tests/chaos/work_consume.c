@@ -88,6 +88,8 @@ static void read_for(work *w, seg_client *c, int64_t stay) {
         return;
     while (s == SEG_OK && !atomic_load(&work_over) && work_now_ms() < end) {
         s = poll_once(&r, &h, &err);
+        if (reader_goes_on(&r, s, &err))
+            s = SEG_OK;
         if (w->rate > 0) /* a slow one */
             work_pause((int64_t)(1000 / w->rate));
     }
@@ -146,7 +148,10 @@ void work_handle(work *w) {
             o.arg = &r;
             o.workers = WORKERS;
             work_may_stop(r.consumer);
-            seg_status s = seg_consumer_run(r.consumer, &o, &err);
+            seg_status s;
+            do
+                s = seg_consumer_run(r.consumer, &o, &err);
+            while (reader_goes_on(&r, s, &err));
             work_may_stop(NULL);
             if (s != SEG_OK)
                 reader_ended(&r, s, &err);

@@ -3,7 +3,7 @@
 
 #include "worker.h"
 
-enum { BATCH = 50, POLL_MS = 40, REOPEN_MS = 100, WORKERS = 4, RETRY_MS = 50 };
+enum { BATCH = 50, POLL_MS = 40, REOPEN_MS = 100, WORKERS = 4, RETRY_MS = 50, LOST_IN_A_ROW = 5 };
 
 typedef struct stage {
     reader r; /* first: handlers and callbacks get it */
@@ -11,6 +11,7 @@ typedef struct stage {
     char name[VALUE_NAME];
     work_loss loss;
     atomic_bool ruined; /* the producer is over */
+    atomic_int lost;    /* calls in a row that ended with SEG_ELOST: one tells of a loss */
 } stage;
 
 /* All outputs of one input; false where one was not taken. */
@@ -39,15 +40,15 @@ static bool forward_all(stage *g, const seg_message *m, const value *v) {
         history_done(w->h, &e, history_outcome(s), s);
         if (s == SEG_EINVAL)
             work_broken(w, "forward", err.text);
-        if (s == SEG_OK)
+        if (s == SEG_OK) {
+            atomic_store(&g->lost, 0);
             continue;
-        if (work_ruined(s)) {
-            if (!atomic_exchange(&g->ruined, true)) {
-                work_say(w, "forward", s, &err);
-                if (s == SEG_ELOST)
-                    work_lost(&g->loss);
-            }
         }
+        if (s == SEG_ELOST)
+            work_lost(&g->loss);
+        if (work_ruined(s) && (s != SEG_ELOST || atomic_fetch_add(&g->lost, 1) >= LOST_IN_A_ROW) &&
+            !atomic_exchange(&g->ruined, true))
+            work_say(w, "forward", s, &err);
         return false;
     }
     return true;
@@ -56,7 +57,8 @@ static bool forward_all(stage *g, const seg_message *m, const value *v) {
 static bool open_stage(stage *g, work *w, seg_client *c, bool handlers) {
     memset(g, 0, sizeof *g);
     g->loss = (work_loss){.w = w, .stream = w->out};
-    g->p = work_producer(w, c, w->target, g->name, &g->loss);
+    /* Nobody polls it while handlers run: their calls tell. */
+    g->p = work_producer(w, c, w->target, g->name, handlers ? NULL : &g->loss);
     if (g->p == NULL)
         return false;
     g->loss.producer = history_name(w->h, g->name);
@@ -107,7 +109,8 @@ void work_forward(work *w) {
         }
         seg_status s = SEG_OK;
         while (s == SEG_OK && !atomic_load(&work_over) && !atomic_load(&g.ruined))
-            s = poll_stage(&g, &err);
+            if ((s = poll_stage(&g, &err)) != SEG_OK && reader_goes_on(&g.r, s, &err))
+                s = SEG_OK;
         if (s != SEG_OK)
             reader_ended(&g.r, s, &err);
         close_stage(&g);
@@ -146,7 +149,10 @@ void work_forward_run(work *w) {
         o.arg = &g;
         o.workers = WORKERS;
         work_may_stop(g.r.consumer);
-        seg_status s = seg_consumer_run(g.r.consumer, &o, &err);
+        seg_status s;
+        do
+            s = seg_consumer_run(g.r.consumer, &o, &err);
+        while (reader_goes_on(&g.r, s, &err));
         work_may_stop(NULL);
         if (s != SEG_OK)
             reader_ended(&g.r, s, &err);

@@ -6,7 +6,15 @@
 
 #include "worker.h"
 
-enum { MAX_KEYS = 256, BURST = 40, POLL_MS = 5, FLUSH_MS = 10000, REOPEN_MS = 100, THREADS = 2 };
+enum {
+    MAX_KEYS = 256,
+    BURST = 40,
+    POLL_MS = 5,
+    FLUSH_MS = 10000,
+    REOPEN_MS = 100,
+    THREADS = 2,
+    LOST_IN_A_ROW = 5
+};
 
 typedef struct producing {
     work *w;
@@ -14,6 +22,7 @@ typedef struct producing {
     char name[VALUE_NAME];
     work_loss loss;
     uint64_t sequence[MAX_KEYS];
+    atomic_int lost;   /* calls in a row that ended with SEG_ELOST: one tells of a loss */
     atomic_int ruined; /* the status after which this producer is over; 0: none */
 } producing;
 
@@ -50,6 +59,13 @@ static void finish(sending *s, seg_status status, const seg_position *where, con
     }
     history_done(g->w->h, &s->record, history_outcome(status), status);
     int none = SEG_OK;
+    if (status != SEG_ELOST)
+        atomic_store(&g->lost, 0);
+    else if (g->w->bare != 0 && atomic_fetch_add(&g->lost, 1) < LOST_IN_A_ROW) {
+        work_say(g->w, "told", status, err);
+        work_lost(&g->loss);
+        status = SEG_OK;
+    }
     if (work_ruined(status) && atomic_compare_exchange_strong(&g->ruined, &none, (int)status)) {
         work_say(g->w, "send", status, err);
         if (status == SEG_ELOST)
@@ -66,7 +82,7 @@ static bool open_one(producing *g, seg_client *c) {
     work *w = g->w;
     atomic_store(&g->ruined, SEG_OK);
     g->loss = (work_loss){.w = w, .stream = w->in};
-    g->p = work_producer(w, c, w->stream, g->name, &g->loss);
+    g->p = work_producer(w, c, w->stream, g->name, w->bare != 0 ? NULL : &g->loss);
     g->loss.producer = history_name(w->h, g->name);
     return g->p != NULL;
 }

@@ -43,6 +43,7 @@ static const struct {
     {"session", TIME, offsetof(work, session)},
     {"timeout", TIME, offsetof(work, timeout)},
     {"deadline", TIME, offsetof(work, deadline)},
+    {"bare", SMALL, offsetof(work, bare)},
     {"outputs", SMALL, offsetof(work, outputs)},
     {"retry", SMALL, offsetof(work, retry)},
     {"reject", SMALL, offsetof(work, reject)},
@@ -141,7 +142,7 @@ seg_client *work_client(work *w) {
 }
 
 seg_producer *work_producer(work *w, seg_client *c, const char *stream, char name[VALUE_NAME],
-                            const work_loss *loss) {
+                            work_loss *loss) {
     seg_producer_options o;
     seg_producer *p = NULL;
     seg_error err;
@@ -149,8 +150,11 @@ seg_producer *work_producer(work *w, seg_client *c, const char *stream, char nam
     o.delivery_timeout = w->timeout;
     o.max_queued = (size_t)256 * 1024;
     o.linger = (int64_t)work_chance(w, 4);
-    (void)loss;
+    o.on_loss = loss != NULL ? work_on_loss : NULL;
+    o.loss_arg = loss;
     snprintf(name, VALUE_NAME, "%s:%u", w->name, ++w->opened);
+    if (loss != NULL)
+        loss->producer = history_name(w->h, name);
     while (!atomic_load(&work_over)) {
         seg_status s = seg_producer_open(&p, c, stream, &o, &err);
         if (s == SEG_OK)

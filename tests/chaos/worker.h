@@ -26,6 +26,7 @@ typedef struct work {
     unsigned keys, rate;      /* producers: keys; messages in a second */
     int64_t session, timeout; /* ms: of a consumer; the producer's delivery timeout */
     int64_t deadline;         /* ms: final state */
+    unsigned bare;            /* 1: without on_loss; calls end with SEG_ELOST then */
     unsigned outputs;         /* of each input */
     unsigned partitions, drop;
     uint64_t bound;         /* of a stream that is made */
@@ -70,11 +71,13 @@ typedef struct work_loss {
 } work_loss;
 /* It was told SEG_ELOST, and no more. */
 void work_lost(const work_loss *l);
+/* The on_loss of producers and consumers; `arg` is a work_loss. */
+void work_on_loss(const seg_loss *loss, void *arg);
 
-/* Open it, again and again; NULL once work_over is set. */
+/* Open it, again and again; NULL once work_over is set. `loss`: for its on_loss, or NULL. */
 seg_client *work_client(work *w);
 seg_producer *work_producer(work *w, seg_client *c, const char *stream, char name[VALUE_NAME],
-                            const work_loss *loss);
+                            work_loss *loss);
 /* After this there is nothing to be had from a producer: open another one. */
 bool work_ruined(seg_status s);
 
@@ -91,12 +94,16 @@ typedef struct reader {
     work *w;
     seg_consumer *consumer;
     uint64_t member;
+    work_loss loss;
+    bool lost; /* its last poll ended with SEG_ELOST, which may have been no end */
 } reader;
 
 /* False: not possible now, or over. */
 bool reader_open(reader *r, work *w, seg_client *c, bool handlers);
 void reader_close(reader *r);
-/* Its poll ended with this; writes down what was told. */
+/* Its poll, or run, ended with this: true where it was told of a loss by that, and can go on. */
+bool reader_goes_on(reader *r, seg_status s, const seg_error *err);
+/* It is over; writes down what was told. */
 void reader_ended(reader *r, seg_status s, const seg_error *err);
 void reader_delivered(reader *r, const seg_message *m, value *v, uint64_t polled);
 /* Invoked; what a handler returns is done before it returns. */
