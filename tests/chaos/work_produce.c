@@ -112,14 +112,14 @@ void work_produce(work *w) {
     producing g = {.w = w};
     seg_client *c = work_client(w);
     while (c != NULL && open_one(&g, c)) {
-        int64_t start = work_now_ms();
-        uint64_t sent = 0;
+        int64_t start = work_now_ms(), sent = 0;
         while (!atomic_load(&work_over) && atomic_load(&g.ruined) == SEG_OK) {
-            uint64_t due = (uint64_t)(work_now_ms() - start) * w->rate / 1000;
-            int n = due - sent < BURST ? (int)(due - sent) : BURST;
-            if (due - sent > w->rate) /* after a silence: not all at once */
-                start = work_now_ms(), sent = 0, n = BURST;
-            sent += (uint64_t)n;
+            int64_t due = (work_now_ms() - start) * w->rate / 1000 - sent;
+            int n = due < 0 ? 0 : due < BURST ? (int)due : BURST;
+            if (due > w->rate) /* after a silence: not all at once */
+                start = work_now_ms(), sent = 0;
+            else
+                sent += n;
             bool room = send_some(&g, n);
             seg_producer_poll(g.p, room ? POLL_MS : REOPEN_MS, NULL);
             if (room)
