@@ -299,6 +299,8 @@ static void see_commit(story *s, verdict *v, const history_record *asked, const 
         seen *e = p->what;
         if (p->settle->at > asked->at) {
             m->pending[kept++] = *p;
+        } else if (p->late && story_losing(s, asked->at)) {
+            continue; /* stored by the server that is forgotten */
         } else if (p->late) {
             verdict_note(v, ANOMALY_ZOMBIE_COMMIT,
                          "%s: %s settled it at %s under epoch %" PRIu64
