@@ -270,23 +270,41 @@ static void drain(round *r) {
         r->tally->failed++;
 }
 
+typedef struct extent {
+    uint64_t stream, largest[PARTITIONS]; /* offsets that senders were told */
+    uint64_t ruined;                      /* when; 0: not */
+} extent;
+
+static uint64_t invoked_at(const history_log *l, size_t i) {
+    const history_record *done = &l->records[i];
+    while (i > 0 && !(l->records[i].phase == HISTORY_INVOKE && l->records[i].call == done->call &&
+                      l->records[i].process == done->process))
+        i--;
+    return l->records[i].at;
+}
+
 /* After a stream was ruined, nothing may be stored in it as if it were new. */
 static uint64_t count_restarted(const history_log *l) {
-    uint64_t count = 0, largest[PARTITIONS], at = UINT64_MAX, ended = 0;
+    static extent extents[3 * PLAN_MAX];
+    size_t n = 0;
+    uint64_t count = 0;
     for (size_t i = 0; i < l->n; i++) {
         const history_record *r = &l->records[i];
-        if (r->kind == HISTORY_FAULT && (r->flags & HISTORY_DESTROYS) != 0 &&
-            r->phase == HISTORY_INVOKE)
-            at = r->at;
-        if (r->kind == HISTORY_STREAM)
-            at = UINT64_MAX, ended = r->stream, memset(largest, 0, sizeof largest);
+        if (r->kind == HISTORY_STREAM && n < sizeof extents / sizeof *extents)
+            extents[n++] = (extent){.stream = r->stream};
+        if (r->kind == HISTORY_FAULT && (r->flags & HISTORY_DESTROYS) != 0)
+            for (size_t k = 0; k < n; k++)
+                extents[k].ruined = extents[k].ruined != 0 ? extents[k].ruined : r->at;
         if (r->kind != HISTORY_SEND || r->phase != HISTORY_OK || r->partition >= PARTITIONS ||
-            r->offset == UINT64_MAX || r->stream != ended)
+            r->offset == UINT64_MAX)
             continue;
-        if (at != UINT64_MAX && r->offset < largest[r->partition])
-            count++;
-        if (r->offset > largest[r->partition])
-            largest[r->partition] = r->offset;
+        extent *e = extents + (n > 0 ? n - 1 : 0);
+        while (e > extents && e->stream != r->stream)
+            e--;
+        if (e->stream == r->stream && e->ruined != 0 && r->offset < e->largest[r->partition])
+            count += invoked_at(l, i) > e->ruined;
+        if (e->stream == r->stream && r->offset > e->largest[r->partition])
+            e->largest[r->partition] = r->offset;
     }
     return count;
 }
