@@ -275,12 +275,21 @@ typedef struct extent {
     uint64_t ruined;                      /* when; 0: not */
 } extent;
 
-static uint64_t invoked_at(const history_log *l, size_t i) {
+static bool stored_in(const history_record *done, const history_record *r) {
+    return r->kind == HISTORY_SEND && r->phase == HISTORY_OK && r->offset != UINT64_MAX &&
+           r->stream == done->stream && r->partition == done->partition;
+}
+
+/* Was it sent after the ruin, and after the answer to one that lies behind it? */
+static bool begins_anew(const history_log *l, size_t i, uint64_t ruined) {
     const history_record *done = &l->records[i];
     while (i > 0 && !(l->records[i].phase == HISTORY_INVOKE && l->records[i].call == done->call &&
                       l->records[i].process == done->process))
         i--;
-    return l->records[i].at;
+    bool late = l->records[i].at > ruined, behind = false;
+    for (; late && !behind && i > 0; i--)
+        behind = stored_in(done, &l->records[i]) && l->records[i].offset > done->offset;
+    return behind;
 }
 
 /* After a stream was ruined, nothing may be stored in it as if it were new. */
@@ -295,14 +304,13 @@ static uint64_t count_restarted(const history_log *l) {
         if (r->kind == HISTORY_FAULT && (r->flags & HISTORY_DESTROYS) != 0)
             for (size_t k = 0; k < n; k++)
                 extents[k].ruined = extents[k].ruined != 0 ? extents[k].ruined : r->at;
-        if (r->kind != HISTORY_SEND || r->phase != HISTORY_OK || r->partition >= PARTITIONS ||
-            r->offset == UINT64_MAX)
+        if (!stored_in(r, r) || r->partition >= PARTITIONS)
             continue;
         extent *e = extents + (n > 0 ? n - 1 : 0);
         while (e > extents && e->stream != r->stream)
             e--;
         if (e->stream == r->stream && e->ruined != 0 && r->offset < e->largest[r->partition])
-            count += invoked_at(l, i) > e->ruined;
+            count += begins_anew(l, i, e->ruined);
         if (e->stream == r->stream && r->offset > e->largest[r->partition])
             e->largest[r->partition] = r->offset;
     }
