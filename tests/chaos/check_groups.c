@@ -139,8 +139,10 @@ static void check_passed(story *s, verdict *v, share *h, reign *g, const history
         }
         if (!e || !strict || e->passed)
             continue;
-        if (h->group->retries && (e->first || in_the_way(s, h, at, r->epoch, poll)))
-            continue; /* it waits, or stands behind one that does */
+        /* It waits, or stands behind one that does: perhaps behind one that was settled, which a
+         * server has forgotten. */
+        if (h->group->retries && (e->first || s->may_lose || in_the_way(s, h, at, r->epoch, poll)))
+            continue;
         e->passed = r;
         e->passed_epoch = r->epoch;
     }
@@ -297,6 +299,8 @@ static void see_commit(story *s, verdict *v, const history_record *asked, const 
         seen *e = p->what;
         if (p->settle->at > asked->at) {
             m->pending[kept++] = *p;
+        } else if (p->late && story_losing(s, asked->at)) {
+            continue; /* stored by the server that is forgotten */
         } else if (p->late) {
             verdict_note(v, ANOMALY_ZOMBIE_COMMIT,
                          "%s: %s settled it at %s under epoch %" PRIu64

@@ -88,7 +88,8 @@ static void judge(story *s, verdict *v, table *events, const table *going, place
     const progress *p = sent ? table_get(going, progress_key(m, at->part)) : NULL;
     bool producer_went_on = p && p->era >= next_era(at);
     bool went_on = producer_went_on || at->went_on;
-    bool allowed = story_may_lose(s, proof->at);
+    /* An answer may lie in its process for long until it is looked at. */
+    bool allowed = story_may_lose(s, m ? m->invoke->at : proof->at);
     if (!allowed || (!told && went_on)) {
         verdict_note(v, sent ? ANOMALY_LOST_WRITE : ANOMALY_SILENT_TRUNCATION,
                      "%s: %s, %s at %s by %s, is not in the log; %s", say_place(s, at),
@@ -121,7 +122,7 @@ static void judge_unplaced(story *s, verdict *v, message *m) {
         for (size_t i = 0; i < p->n_losses; i++)
             told |= p->losses[i]->what == HISTORY_LOST_MESSAGES;
     }
-    if (!told || !story_may_lose(s, m->done->at))
+    if (!told || !story_may_lose(s, m->invoke->at))
         verdict_note(v, ANOMALY_LOST_WRITE, "%s: %s, answered at %s, is nowhere",
                      say_name(s, m->stream), say_message(s, m), say_time(s, m->done));
 }

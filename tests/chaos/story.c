@@ -98,6 +98,15 @@ bool story_may_lose(const story *s, uint64_t at) {
     return s->may_lose && at <= s->may_lose_until;
 }
 
+bool story_losing(const story *s, uint64_t at) {
+    for (size_t i = 0; i < s->n_faults; i++) {
+        const history_record *f = s->faults[i], *done = story_done(s, f);
+        if ((f->flags & HISTORY_MAY_LOSE) != 0 && f->at <= at && (!done || at <= done->at))
+            return true;
+    }
+    return false;
+}
+
 /* A log's offsets keep the eras in which they were stored. Who is told of a loss of an era is told of
  * the end of the log as it was in that era, whatever is older of it. */
 static bool covers(const history_record *r, const place *at) {

@@ -166,6 +166,8 @@ place *story_at(const part *p, uint64_t offset);
 
 /* Was the server allowed to lose what was acknowledged at `at`? */
 bool story_may_lose(const story *s, uint64_t at);
+/* Is a fault on by which it loses? Two servers may then be at work, of which one is forgotten. */
+bool story_losing(const story *s, uint64_t at);
 /* The loss that anybody was told of, which covers the place; NULL: none. */
 const history_record *story_told(const place *at);
 /* The same, told to this producer, or to this member. */

@@ -16,7 +16,7 @@
 
 #include "test.h"
 
-enum { MAX_PAIRS = 256, CHUNK = 64 * 1024, WAIT_MS = 20000, NO_CUT = -1 };
+enum { MAX_PAIRS = 1024, CHUNK = 64 * 1024, WAIT_MS = 20000, NO_CUT = -1 };
 
 /* The bytes that came one way and are still to be passed on. */
 typedef struct flow {
@@ -45,7 +45,8 @@ struct proxy {
     uint64_t asked, done; /* orders given, orders carried out */
     bool stopping, refusing, cutting;
     bool hold_new[2], bytewise[2];
-    int64_t delay[2];
+    int64_t delay[2], jitter[2];
+    uint64_t chance; /* the jitter's */
     proxy_way cut_way;
     int64_t cut_left; /* bytes before the ordered cut; NO_CUT */
     size_t accepted, passed[2];
@@ -80,6 +81,11 @@ static bool may_pass(const pair *l, int way, int64_t now) {
     return f->len > 0 && !f->held && f->due <= now && l->fds[1 - way] >= 0;
 }
 
+static int64_t jitter(proxy *p, int way) {
+    p->chance = p->chance * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+    return p->jitter[way] > 0 ? (int64_t)((p->chance >> 33) % (uint64_t)p->jitter[way]) : 0;
+}
+
 static void take(proxy *p, pair *l, int way, int64_t now) {
     flow *f = &l->flows[way];
     if (f->room - f->len < CHUNK) {
@@ -95,7 +101,7 @@ static void take(proxy *p, pair *l, int way, int64_t now) {
         return;
     }
     if (f->len == 0)
-        f->due = now + p->delay[way];
+        f->due = now + p->delay[way] + jitter(p, way);
     f->len += (size_t)n;
 }
 
@@ -158,12 +164,11 @@ static void accept_one(proxy *p) {
     if (client < 0)
         return;
     p->accepted++;
-    int server = p->refusing ? -1 : connect_to(p->target);
+    int server = p->refusing || p->n_pairs == MAX_PAIRS ? -1 : connect_to(p->target);
     if (server < 0) {
         close(client);
         return;
     }
-    CHECK_LT(p->n_pairs, MAX_PAIRS);
     pair *l = &p->pairs[p->n_pairs++];
     *l = (pair){.fds = {client, server}};
     for (int way = 0; way < 2; way++) {
@@ -385,6 +390,17 @@ size_t proxy_held(proxy *p, proxy_way way) {
 
 void proxy_delay(proxy *p, proxy_way way, int64_t ms) {
     begin(p)->delay[way] = ms;
+    end(p);
+}
+
+void proxy_jitter(proxy *p, proxy_way way, int64_t ms) {
+    begin(p)->jitter[way] = ms;
+    end(p);
+}
+
+void proxy_retarget(proxy *p, const char *server_socket) {
+    begin(p);
+    snprintf(p->target, sizeof p->target, "%s", server_socket);
     end(p);
 }
 

@@ -33,6 +33,10 @@ bool proxy_has_cut(proxy *p);
 /* Close what connects from now on at once, or no longer. */
 void proxy_refuse(proxy *p, bool on);
 
+/* Connect to another server from now on. Those connections that are there stay where they are, until
+ * proxy_cut: two servers that both take themselves for the primary. */
+void proxy_retarget(proxy *p, const char *server_socket);
+
 /* Keep what comes this way, until proxy_release: a black hole that gives back. On the connections
  * that are there now; those that are made later pass. Where a client closes a connection whose
  * requests are held, they are still owed to the server. */
@@ -49,6 +53,8 @@ size_t proxy_held(proxy *p, proxy_way way);
 
 /* Pass what comes this way so much later; 0: at once. */
 void proxy_delay(proxy *p, proxy_way way, int64_t ms);
+/* And up to `ms` more, at random, each time. */
+void proxy_jitter(proxy *p, proxy_way way, int64_t ms);
 /* Pass one byte at a time this way. */
 void proxy_bytewise(proxy *p, proxy_way way, bool on);
 

@@ -39,7 +39,8 @@ local function n2s(n) return string.format('%.0f', n) end
 local m = redis.call('HMGET', meta, 'inc', 'phase', 'partitions')
 if not m[1] or m[2] == 'deleting' then return {'GONE', 'stream'} end
 if m[1] ~= inc then return {'LOST', 'stream'} end
-local g = redis.call('HMGET', group, 'gid', 'phase', 'epoch', 'clock', 'wall', 'cap', 'm:' .. me, 'used')
+local g = redis.call('HMGET', group, 'gid', 'phase', 'epoch', 'clock', 'wall', 'cap', 'm:' .. me, 'used',
+                     'life')
 if not g[1] or g[2] == 'deleting' then return {'GONE', 'group'} end
 if g[1] ~= gid then return {'LOST', 'group'} end
 local partitions, epoch, cap = tonumber(m[3]), math.max(tonumber(g[3]), floor), tonumber(g[6])
@@ -91,7 +92,20 @@ local function read_parts()
     return all
 end
 
+-- A server that was restarted or promoted may have lost grants, whose owners still hold them: what is given from
+-- then on is past all that were given in the life before, as an era's number is.
+local life = g[9]
+local function new_life()
+    life = string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)') or 'unknown'
+    if life == g[9] then return end
+    if g[9] then epoch = math.max(epoch, wall) end
+    redis.call('HSET', group, 'life', life)
+end
+
+local asked = false
 local function give(p, part)
+    if not asked then new_life() end
+    asked = true
     epoch = epoch + 1
     part.owner, part.epoch = part.target, epoch
     changed[p], told[part.target] = part, true
