@@ -346,7 +346,7 @@ static void explain(program *p, bool kept[LENGTH], uint64_t seed) {
 
 static size_t steps_wanted(void) {
     const char *wanted = getenv("SEGMENTER_TEST_STEPS");
-    return wanted != NULL ? strtoul(wanted, NULL, 10) : 6000;
+    return wanted != NULL ? strtoul(wanted, NULL, 10) : 4000;
 }
 
 static void run(uint32_t partitions) {
