@@ -326,6 +326,29 @@ void coordinator_sync(coordinator *c, int64_t wall, const sync_call *call, sync_
     answer(&s, out);
 }
 
+/* ---- Moving a group ------------------------------------------------------------------------- */
+
+uint64_t coordinator_seek_begin(coordinator *c, uint64_t floor) {
+    c->epoch = (uint64_t)most((int64_t)c->epoch, (int64_t)floor) + 1;
+    return c->epoch;
+}
+
+uint32_t coordinator_seek_finish(coordinator *c, uint64_t moved) {
+    uint32_t woken = 0;
+    c->epoch = (uint64_t)most((int64_t)c->epoch, (int64_t)moved);
+    for (uint32_t p = 0; p < c->partitions; p++) {
+        coord_part *part = &c->parts[p];
+        if (part->owner != NOBODY && part->epoch <= moved) {
+            part->epoch = ++c->epoch;
+            woken |= is_member(c, part->owner) ? 1u << part->owner : 0;
+        }
+    }
+    for (int i = 0; i < SIM_MEMBERS; i++) {
+        c->members[i].version += woken >> i & 1;
+    }
+    return woken;
+}
+
 /* ---- Cursors -------------------------------------------------------------------------------- */
 
 cursor_word cursor_acquire(cursor *c, uint64_t epoch, uint64_t nonce) {
@@ -354,5 +377,14 @@ cursor_word cursor_commit(cursor *c, uint64_t epoch, uint64_t seq, uint64_t comm
     c->seq = seq;
     c->committed = committed;
     c->said = said;
+    return CURSOR_OK;
+}
+
+cursor_word cursor_seek(cursor *c, uint64_t epoch) {
+    if (c->epoch >= epoch) {
+        return CURSOR_STALE;
+    }
+    *c = (cursor){
+        .epoch = epoch, .since = epoch, .seq = (UINT64_C(1) << 53) - 1, .committed = c->committed};
     return CURSOR_OK;
 }

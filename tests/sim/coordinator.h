@@ -79,6 +79,10 @@ typedef struct sync_answer {
 /* `wall`: the server's clock, in ms. */
 void coordinator_sync(coordinator *c, int64_t wall, const sync_call *call, sync_answer *out);
 
+/* group_seek: takes an epoch, and returns it; then grants the owned partitions anew. */
+uint64_t coordinator_seek_begin(coordinator *c, uint64_t floor);
+uint32_t coordinator_seek_finish(coordinator *c, uint64_t moved); /* whom it woke */
+
 /* Somebody deleted a key of the group. */
 void coordinator_forget_leases(coordinator *c);
 void coordinator_forget_parts(coordinator *c);
@@ -87,7 +91,7 @@ void coordinator_forget_parts(coordinator *c);
 
 /* `said` stands for ack map, tries, high and note, which a commit stores as they are; 0: empty. */
 typedef struct cursor {
-    uint64_t epoch, owner, seq, committed, said;
+    uint64_t epoch, owner, seq, committed, said, since;
 } cursor;
 
 typedef enum cursor_word {
@@ -100,6 +104,8 @@ typedef enum cursor_word {
 
 /* STALE and FENCED: the number with it is the cursor's epoch; AHEAD: it is `next`. */
 cursor_word cursor_acquire(cursor *c, uint64_t epoch, uint64_t nonce);
+/* cursor_seek, to the place where it is. */
+cursor_word cursor_seek(cursor *c, uint64_t epoch);
 cursor_word cursor_commit(cursor *c, uint64_t epoch, uint64_t seq, uint64_t committed,
                           uint64_t next, uint64_t said);
 

@@ -112,12 +112,26 @@ static bool same_members(const coordinator *a, const coordinator *b) {
     return true;
 }
 
+/* Where nothing went wrong, nobody who is alive is taken for dead. */
+static void check_expired(world *w, const coordinator *before, const sync_call *call) {
+    for (int i = 0; i < SIM_MEMBERS; i++) {
+        const node *n = &w->nodes[i];
+        if (i != call->who && before->members[i].known && !w->group.members[i].known && n->alive &&
+            n->nonce == before->members[i].nonce) {
+            world_break(w, "%s is alive, and was expired", node_name(n));
+        }
+    }
+}
+
 void check_sync(world *w, const coordinator *before, const sync_call *call) {
     for (uint32_t p = 0; p < w->plan->partitions; p++) {
         check_part(w, before, call, p);
     }
     if (w->group.epoch < before->epoch || w->group.clock < before->clock) {
         world_break(w, "the coordinator's epoch or clock fell");
+    }
+    if (w->plan->quiet) {
+        check_expired(w, before, call);
     }
     if (!same_members(before, &w->group)) {
         check_shares(w, before, call);
@@ -157,7 +171,7 @@ void check_acquired(world *w, const message *m, uint64_t before) {
         world_break(w, "%u was taken over only %" PRId64 " ms after its owner died", m->partition,
                     took);
     }
-    if (w->n_took < TAKEOVERS_MAX && !t->alone) {
+    if (w->n_took < TAKEOVERS_MAX && !t->alone && !t->left) {
         w->took[w->n_took++] = took;
     }
     t->since = 0;
@@ -180,7 +194,16 @@ void note_death(world *w, const node *n) {
     for (uint32_t p = 0; p < w->plan->partitions; p++) {
         const coord_part *part = &w->group.parts[p];
         if (part->owner == n->who && w->takeovers[p].since == 0) {
-            w->takeovers[p] = (takeover){w->now, n->timeout, part->epoch, alone};
+            w->takeovers[p] = (takeover){w->now, n->timeout, part->epoch, alone, false};
+        }
+    }
+}
+
+/* What a member had that has left is read on at once. */
+void note_leave(world *w, const coordinator *before, int who) {
+    for (uint32_t p = 0; p < w->plan->partitions; p++) {
+        if (before->parts[p].owner == who && w->group.parts[p].owner != NOBODY) {
+            w->takeovers[p] = (takeover){w->now, 0, before->parts[p].epoch, false, true};
         }
     }
 }
@@ -198,6 +221,13 @@ void note_start(world *w) {
 }
 
 /* ---- Nodes ---------------------------------------------------------------------------------- */
+
+/* Who keeps its partitions is not interrupted. */
+void check_interruption(world *w, const node *n) {
+    if (w->plan->quiet) {
+        world_break(w, "%s is alive, and stops at the end of its lease", node_name(n));
+    }
+}
 
 void check_delivery(world *w, const node *n, uint32_t partition) {
     delivered *d = &w->delivered[partition];

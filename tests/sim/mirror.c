@@ -94,8 +94,10 @@ static void write_model(const mirror *m, text *t) {
         nonce_text(owner, k->owner);
         add(t, "%u: %s|%" PRIu64 "|%s\n", p, name_of(part->owner), part->epoch,
             name_of(part->target));
-        add(t, "%u: cursor %" PRIu64 " %s %" PRIu64 " %s %s %s %s, %" PRIu64 " %" PRIu64 "\n", p,
-            k->epoch, owner, k->seq, said[0], said[1], said[2], said[3], k->committed,
+        add(t,
+            "%u: cursor %" PRIu64 " %s %" PRIu64 " %s %s %s %s since %" PRIu64 ", %" PRIu64
+            " %" PRIu64 "\n",
+            p, k->epoch, owner, k->seq, said[0], said[1], said[2], said[3], k->since, k->committed,
             k->committed);
     }
 }
@@ -141,8 +143,9 @@ static void write_partition(const mirror *m, text *t, uint32_t p, const redisRep
     redisReply *c = next_reply(m), *committed = next_reply(m), *low = next_reply(m);
     redisReply **e = c->element;
     add(t, "%u: %s\n", p, part ? part : "|0|");
-    add(t, "%u: cursor %s %s %s %s %s %s %s, %s %s\n", p, str_of(e[0]), str_of(e[1]), str_of(e[2]),
-        str_of(e[3]), str_of(e[4]), str_of(e[5]), str_of(e[6]), str_of(committed), str_of(low));
+    add(t, "%u: cursor %s %s %s %s %s %s %s since %s, %s %s\n", p, str_of(e[0]), str_of(e[1]),
+        str_of(e[2]), str_of(e[3]), str_of(e[4]), str_of(e[5]), str_of(e[6]), str_of(e[7]),
+        str_of(committed), str_of(low));
     freeReplyObject(c);
     freeReplyObject(committed);
     freeReplyObject(low);
@@ -158,7 +161,9 @@ static int64_t write_server(mirror *m, text *t) {
     redisAppendCommand(r.c, "ZRANGE %s 0 -1 WITHSCORES", RAW_KEY(&r, 'l'));
     redisAppendCommand(r.c, "HGETALL %s", RAW_KEY(&r, 'p'));
     for (r.partition = 0; r.partition < m->g.partitions; r.partition++) {
-        redisAppendCommand(r.c, "HMGET %s g:epoch g:owner g:seq g:acks g:tries g:high g:note",
+        redisAppendCommand(r.c,
+                           "HMGET %s g:epoch g:owner g:seq g:acks g:tries g:high g:note "
+                           "g:since",
                            RAW_KEY(&r, 'C'));
         redisAppendCommand(r.c, "ZSCORE %s g", RAW_KEY(&r, 'K'));
         redisAppendCommand(r.c, "HGET %s low", RAW_KEY(&r, 'S'));
@@ -353,8 +358,8 @@ bool mirror_acquire(mirror *m, int who, uint32_t partition, uint64_t epoch, uint
     *out = cursor_acquire(c, epoch, nonce);
     said_text(said, c->said);
     if (*out == CURSOR_OK) {
-        add(&expected, "OK 1 %" PRIu64 " 0 %d %s %s %s %s 0", c->committed, MIRROR_NEXT, said[0],
-            said[1], said[2], said[3]);
+        add(&expected, "OK 1:0 %" PRIu64 " 0 %d %s %s %s %s %" PRIu64, c->committed, MIRROR_NEXT,
+            said[0], said[1], said[2], said[3], c->since);
     } else {
         add(&expected, "STALE %" PRIu64, c->epoch);
     }
@@ -381,6 +386,63 @@ bool mirror_store(mirror *m, int who, const mirror_commit *k) {
         add(&expected, " %" PRIu64, word == CURSOR_FENCED ? c->epoch : MIRROR_NEXT);
     }
     return same_cursors(m, real, expected.at);
+}
+
+/* ---- Moving the group ----------------------------------------------------------------------- */
+
+static bool seek_cursors(mirror *m, uint64_t epoch) {
+    raw r = m->g.raw;
+    for (r.partition = 0; r.partition < m->g.partitions; r.partition++) {
+        cursor *c = &m->cursors[r.partition];
+        const char *at = raw_line("%" PRIu64, c->committed);
+        const char *real = raw_call(&r, "cursor_seek", RAW_INC, "g", RAW_GID,
+                                    raw_line("%" PRIu64, epoch), at, NULL);
+        cursor_seek(c, epoch);
+        if (!same_answer(m, real, raw_line("OK %s %s", at, at))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static redisReply *seek_finish(const mirror *m, uint64_t epoch) {
+    sg_key channel = raw_key(&m->g.raw, 'w');
+    const char *args[6 + SIM_PARTITIONS] = {RAW_INC, RAW_GID, "finish", "", "0", channel.text};
+    char moved[SIM_PARTITIONS][32];
+    for (uint32_t p = 0; p < m->g.partitions; p++) {
+        snprintf(moved[p], sizeof moved[p], "%u:%" PRIu64, p, epoch);
+        args[6 + p] = moved[p];
+    }
+    return raw_call_argv(&m->g.raw, "group_seek", 6 + m->g.partitions, args);
+}
+
+bool mirror_seek(mirror *m) {
+    static text stored;
+    uint64_t floor = 0;
+    uint32_t woken, replaced;
+    for (uint32_t p = 0; p < m->g.partitions; p++) {
+        floor = m->cursors[p].epoch > floor ? m->cursors[p].epoch : floor;
+    }
+    tell(m, "  the group is moved\n");
+    const char *real = raw_call(&m->g.raw, "group_seek", RAW_INC, RAW_GID, "begin", "1",
+                                raw_line("%" PRIu64, floor), RAW_KEY(&m->g.raw, 'w'), NULL);
+    if (m->model.gone) {
+        return same_answer(m, real, "GONE group");
+    }
+    uint64_t epoch = coordinator_seek_begin(&m->model, floor);
+    if (!same_answer(m, real, raw_line("OK %" PRIu64, epoch)) || !seek_cursors(m, epoch)) {
+        return false;
+    }
+    uint32_t expected = coordinator_seek_finish(&m->model, epoch);
+    real = raw_text(seek_finish(m, epoch));
+    write_server(m, &stored);
+    if (!same_answer(m, real, raw_line("OK %" PRIu64, m->model.epoch)) || !same_state(m, &stored)) {
+        return false;
+    }
+    listen(m, &woken, &replaced);
+    return (woken == expected && replaced == 0) ||
+           broken(m, "the server woke %#x and replaced %#x, the model %#x", woken, replaced,
+                  expected);
 }
 
 /* ---- What befalls the server ---------------------------------------------------------------- */

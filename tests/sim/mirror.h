@@ -47,6 +47,9 @@ bool mirror_acquire(mirror *m, int who, uint32_t partition, uint64_t epoch, uint
                     cursor_word *out);
 bool mirror_store(mirror *m, int who, const mirror_commit *commit);
 
+/* The whole group is moved to where it is: begin, every cursor, finish. */
+bool mirror_seek(mirror *m);
+
 /* ---- What befalls the server ---------------------------------------------------------------- */
 
 void mirror_pass(mirror *m, int64_t ms); /* less than 0: its clock is set back */

@@ -120,8 +120,12 @@ static void work(world *w, node *n) {
     n->next_work = w->now + WORK_MS / 2 + some(n, WORK_MS);
     for (uint32_t p = 0; p < w->plan->partitions; p++) {
         holding *h = &n->holds[p];
-        if (h->state == HOLD_ACTIVE && h->verified &&
-            own_clock(w, n) < sg_member_safe_until(n->m)) {
+        if (h->state != HOLD_ACTIVE || !h->verified || (w->plan->idle >> p & 1) != 0) {
+            continue;
+        }
+        if (own_clock(w, n) >= sg_member_safe_until(n->m)) {
+            check_interruption(w, n);
+        } else {
             h->position++;
             check_delivery(w, n, p);
         }

@@ -81,6 +81,7 @@ static void make_plan(uint64_t seed, const profile *f, plan *p) {
                 .quiet = f->quiet,
                 .honest = f->honest,
                 .rest = REST_MS};
+    p->idle = (uint32_t)sg_rng_below(&rng, 1u << 16) & (uint32_t)sg_rng_below(&rng, 1u << 16);
     if (f->drift > 0) {
         p->drift = (int)sg_rng_below(&rng, (uint64_t)(2 * f->drift)) - f->drift;
     }
@@ -241,6 +242,7 @@ TEST_DEADLINE(an_honest_server, 900) {
                                [FAULT_CRASH] = 4,
                                [FAULT_CLOSE] = 2,
                                [FAULT_REST] = 4,
+                               [FAULT_SEEK] = 1,
                                [FAULT_PAUSE] = 4,
                                [FAULT_CUT] = 4,
                                [FAULT_ISOLATE] = 3,
@@ -269,7 +271,8 @@ TEST_DEADLINE(everything_goes_wrong, 900) {
                                            [FAULT_CLOCK_STEP] = 2,
                                            [FAULT_SAVE] = 2,
                                            [FAULT_ROLL_BACK] = 2,
-                                           [FAULT_WIPE] = 1},
+                                           [FAULT_WIPE] = 1,
+                                           [FAULT_SEEK] = 2},
                                .span = 90000,
                                .apart = 4000,
                                .delay = 300,

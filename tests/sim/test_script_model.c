@@ -28,6 +28,7 @@ typedef enum act {
     ACQUIRE,
     COMMIT,
     LATE_COMMIT,
+    SEEK,
     PASS,
     STEP_BACK,
     SAVE,
@@ -38,8 +39,8 @@ typedef enum act {
     ACTS
 } act;
 
-static const unsigned WEIGHTS[ACTS] = {400, 60,  15, 20, 30, 25, 100, 100,
-                                       25,  250, 15, 15, 12, 5,  5,   2};
+static const unsigned WEIGHTS[ACTS] = {400, 60,  15, 20, 30, 25, 100, 100, 25,
+                                       15,  250, 15, 15, 12, 5,  5,   2};
 
 /* What it does beyond its kind follows from `chance` and from what the member knows, so that it
  * means something wherever it stands. */
@@ -222,7 +223,9 @@ static bool acquire(world *w, const step *s, sg_rng *rng) {
         return false;
     }
     w->stale += word == CURSOR_STALE && v->holds[p] == epoch;
-    v->seq[p] = w->m.cursors[p].seq;
+    if (word == CURSOR_OK) {
+        v->seq[p] = w->m.cursors[p].seq;
+    }
     return true;
 }
 
@@ -256,7 +259,7 @@ static void roll_back(world *w) {
 }
 
 static void befall(world *w, const step *s, sg_rng *rng) {
-    uint64_t ms = sg_rng_below(rng, 8) == 0 ? 40000 : 4000;
+    uint64_t ms = sg_rng_below(rng, 8) == 0 ? 40000 : test_sanitized() ? 6000 : 20000;
     switch (s->act) {
     case PASS:
         mirror_pass(&w->m, (int64_t)sg_rng_below(rng, ms));
@@ -302,6 +305,8 @@ static bool take(world *w, const step *s) {
         return commit(w, s, &rng);
     case LATE_COMMIT:
         return mirror_store(&w->m, s->who, &w->late_commit);
+    case SEEK:
+        return mirror_seek(&w->m);
     default:
         befall(w, s, &rng);
         return true;
@@ -346,7 +351,7 @@ static void explain(program *p, bool kept[LENGTH], uint64_t seed) {
 
 static size_t steps_wanted(void) {
     const char *wanted = getenv("SEGMENTER_TEST_STEPS");
-    return wanted != NULL ? strtoul(wanted, NULL, 10) : 4000;
+    return wanted != NULL ? strtoul(wanted, NULL, 10) : test_sanitized() ? 6000 : 20000;
 }
 
 static void run(uint32_t partitions) {

@@ -195,6 +195,9 @@ static void execute_sync(world *w, message *m) {
     tell_sync(w, m);
     wake(w, m->synced.woken | m->synced.replaced);
     check_sync(w, &before, &m->sync);
+    if (m->sync.op == SYNC_LEAVE && m->synced.word == SYNC_OK) {
+        note_leave(w, &before, m->who);
+    }
 }
 
 static void execute_cursor(world *w, message *m) {
@@ -220,10 +223,16 @@ static void execute_cursor(world *w, message *m) {
               m->late_until != 0 ? ", late" : "", words[m->word], c->epoch);
 }
 
+/* A consumer that has died asks to join, and takes the name from its successor, which ends: the
+ * protocol does not rule that out, as nobody can tell which of the two is the newer one. */
+static bool usurps(const world *w, const message *m) {
+    return m->kind == MSG_SYNC && m->sync.op == SYNC_JOIN && m->process != w->nodes[m->who].process;
+}
+
 static void arrive(world *w, const event *e) {
     message *m = &w->messages[e->number];
     int64_t wait = m->late_until > w->server_paused_until ? m->late_until : w->server_paused_until;
-    if (m->dropped) {
+    if (m->dropped || (w->plan->honest && usurps(w, m))) {
         m->used = false;
     } else if (wait > w->now) {
         world_push(w, wait, EV_ARRIVE, e->who, e->number);
@@ -256,6 +265,20 @@ static void cut_all(world *w) {
     }
 }
 
+/* At once: what can happen between its steps is for the tests of group_seek. */
+static void move_group(world *w) {
+    uint64_t floor = 0, epoch;
+    world_say(w, "the group is moved");
+    for (uint32_t p = 0; p < w->plan->partitions; p++) {
+        floor = w->cursors[p].epoch > floor ? w->cursors[p].epoch : floor;
+    }
+    epoch = coordinator_seek_begin(&w->group, floor);
+    for (uint32_t p = 0; p < w->plan->partitions; p++) {
+        cursor_seek(&w->cursors[p], epoch);
+    }
+    wake(w, coordinator_seek_finish(&w->group, epoch));
+}
+
 static void befall_server(world *w, const fault *f) {
     switch (f->kind) {
     case FAULT_SERVER_PAUSE:
@@ -269,6 +292,9 @@ static void befall_server(world *w, const fault *f) {
     case FAULT_SAVE:
         world_say(w, "a snapshot is taken of the coordinator");
         w->saved = w->group;
+        break;
+    case FAULT_SEEK:
+        move_group(w);
         break;
     case FAULT_ROLL_BACK:
         world_say(w, "the coordinator is rolled back to the snapshot");

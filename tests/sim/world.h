@@ -42,6 +42,7 @@ typedef enum fault_kind {
     FAULT_SAVE,
     FAULT_ROLL_BACK, /* the coordinator, to what was saved */
     FAULT_WIPE,      /* the coordinator, to what a new group has */
+    FAULT_SEEK,      /* somebody moves the group, see group_seek */
     FAULT_KINDS
 } fault_kind;
 
@@ -56,6 +57,7 @@ enum { FAULTS_MAX = 64 };
 typedef struct plan {
     uint64_t seed;
     uint32_t partitions;
+    uint32_t idle;                 /* bits: partitions without messages, so without commits */
     int64_t timeouts[SIM_MEMBERS]; /* session timeouts by name */
     int64_t delay;                 /* of a message, at most, in ms */
     unsigned lose;                 /* of 1000 requests: the connection breaks before the answer */
@@ -63,7 +65,7 @@ typedef struct plan {
     unsigned deaf;                 /* of 1000 wake-ups: lost */
     int drift;                     /* of 1000 ms, the server's clock goes ahead by so many */
     bool quiet;  /* one fault at a time: take-overs keep to what is promised, nothing moves twice */
-    bool honest; /* no leap of the server's clock, no coordinator that forgets, nobody rests */
+    bool honest; /* the server's clock does not leap, and the coordinator forgets nothing */
     int64_t calm_at;      /* no fault after it */
     int64_t end_at, rest; /* settled at the latest so long before the end */
     size_t n_faults;
@@ -148,6 +150,7 @@ typedef struct takeover {
     int64_t allowance; /* ms from then on */
     uint64_t epoch;
     bool alone; /* nobody else was alive */
+    bool left;  /* it did not die, it said good-bye */
 } takeover;
 
 typedef struct delivered {
@@ -218,7 +221,10 @@ void check_acquired(world *w, const message *m, uint64_t before);
 /* An owner has died; somebody starts. */
 void note_death(world *w, const node *n);
 void note_start(world *w);
-/* A node hands a message of the partition to its application. */
+void note_leave(world *w, const coordinator *before, int who);
+/* A node has one to deliver, or would have. */
+void check_interruption(world *w, const node *n);
+/* It hands a message of the partition to its application. */
 void check_delivery(world *w, const node *n, uint32_t partition);
 /* After every event. */
 void check_holders(world *w);
