@@ -3,6 +3,7 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "base/random.h"
 #include "core/error.h"
 #include "engine/admin.h"
 #include "engine/consumer.h"
@@ -366,10 +367,11 @@ void sg_consumer_came(seg_consumer *c, int64_t now) {
     }
 }
 
-/* It has left, and the application is back: a new member. */
+/* It has left, and the application is back: a new member, under a new nonce. With the old one, a
+ * good-bye that a dead connection still holds would take it out of the group without its knowing. */
 static void come_back(seg_consumer *c, int64_t now) {
     if (!c->resting || !c->back || c->syncing || c->closing ||
-        sg_member_over(c->member) != SG_END_LEFT)
+        sg_member_over(c->member) != SG_END_LEFT || !sg_random_id(c->nonce))
         return;
     sg_member_rejoin(c->member, now);
     c->resting = c->back = c->left = false;

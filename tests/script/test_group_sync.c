@@ -349,6 +349,24 @@ TEST(leases_that_were_deleted_come_back) {
     group_stop(&g);
 }
 
+/* The same where the first to call is a new one, for the session timeout that each has. */
+TEST(leases_that_were_deleted_come_back_with_a_join) {
+    group g;
+    group_start(&g, 2);
+    group_sync(&g, "a", (sync_args){.op = "join", .timeout = 30000});
+    group_sync(&g, "b", (sync_args){.op = "join", .timeout = 4000});
+    raw_cmd(&g.raw, "DEL %s", RAW_KEY(&g.raw, 'l'));
+    group_sync(&g, "c", (sync_args){.op = "join"});
+    CHECK_STR(raw_cmd(&g.raw, "ZCARD %s", RAW_KEY(&g.raw, 'l')), "3");
+    for (int quarter = 0; quarter < 4; quarter++) {
+        group_pass(&g, 2500);
+        group_sync(&g, "c", BEAT);
+    }
+    CHECK_STR(group_sync(&g, "b", BEAT), "UNKNOWN");
+    CHECK_EQ(strncmp(group_sync(&g, "a", (sync_args){.timeout = 30000}), "OK ", 3), 0);
+    group_stop(&g);
+}
+
 /* With real time, once: nobody touches the clock, the server's own TIME does it. */
 TEST(a_real_lease_runs_out) {
     group g;

@@ -228,11 +228,13 @@ if op == 'leave' then
     membership, self = true, nil
 else
     local missing = redis.call('ZADD', leases, n2s(now + timeout), me) == 1
-    if missing and op == 'beat' then
+    if missing and (op == 'beat' or redis.call('ZCARD', leases) == 1) then
         -- Somebody deleted the leases: everyone known gets one, or the dead among them would stay for ever.
-        for i, field in ipairs(redis.call('HGETALL', group)) do
-            if i % 2 == 1 and string.sub(field, 1, 2) == 'm:' then
-                redis.call('ZADD', leases, 'NX', n2s(now + timeout), string.sub(field, 3))
+        local flat = redis.call('HGETALL', group)
+        for i = 1, #flat, 2 do
+            if string.sub(flat[i], 1, 2) == 'm:' then
+                local ends = now + unpack_member(flat[i + 1]).timeout
+                redis.call('ZADD', leases, 'NX', n2s(ends), string.sub(flat[i], 3))
             end
         end
     end
