@@ -349,6 +349,24 @@ TEST(leases_that_were_deleted_come_back) {
     group_stop(&g);
 }
 
+/* Also where nobody of before comes again, but a new member. */
+TEST(a_new_member_brings_deleted_leases_back) {
+    group g;
+    group_start(&g, 2);
+    group_sync(&g, "a", (sync_args){.op = "join"});
+    group_sync(&g, "b", (sync_args){.op = "join"});
+    raw_cmd(&g.raw, "DEL %s", RAW_KEY(&g.raw, 'l'));
+    CHECK_EQ(strncmp(group_sync(&g, "c", (sync_args){.op = "join"}), "OK ", 3), 0);
+    CHECK_STR(raw_cmd(&g.raw, "ZCARD %s", RAW_KEY(&g.raw, 'l')), "3");
+    for (int quarter = 0; quarter < 4; quarter++) {
+        group_pass(&g, 2500);
+        group_sync(&g, "c", BEAT);
+    }
+    CHECK_EQ(strncmp(group_part(&g, 0), "c|", 2), 0);
+    CHECK_EQ(strncmp(group_part(&g, 1), "c|", 2), 0);
+    group_stop(&g);
+}
+
 /* With real time, once: nobody touches the clock, the server's own TIME does it. */
 TEST(a_real_lease_runs_out) {
     group g;

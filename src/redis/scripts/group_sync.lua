@@ -214,8 +214,9 @@ if op == 'leave' then
     membership, self = true, nil
 else
     local missing = redis.call('ZADD', leases, n2s(now + timeout), me) == 1
-    if missing and op == 'beat' then
-        -- Somebody deleted the leases: everyone known gets one, or the dead among them would stay for ever.
+    if missing and (op == 'beat' or redis.call('ZCARD', leases) == 1) then
+        -- Somebody deleted the leases, or this is the first member: everyone known gets one, or the dead among
+        -- them would stay for ever.
         for i, field in ipairs(redis.call('HGETALL', group)) do
             if i % 2 == 1 and string.sub(field, 1, 2) == 'm:' then
                 redis.call('ZADD', leases, 'NX', n2s(now + timeout), string.sub(field, 3))
