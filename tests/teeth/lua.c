@@ -146,13 +146,16 @@ static const char *with(const reader *r, span whole, span part, const char *put)
     return text;
 }
 
-/* Each operand but for itself, with the operator or comma beside it. */
+/* The i-th of several with the operator or comma beside it, so that the others can do without. */
+static span part_of(const span *operands, size_t i) {
+    return i > 0 ? (span){operands[i - 1].to, operands[i].to}
+                 : (span){operands[0].from, operands[1].from};
+}
+
 static void report_without(const reader *r, const char *kind, span whole, const span *operands,
                            size_t n) {
     for (size_t i = 0; i < n; i++) {
-        span part = {i > 0 ? operands[i - 1].to : operands[0].from,
-                     i > 0 ? operands[i].to : operands[1].from};
-        report(r, whole, kind, i + 1, with(r, whole, part, ""));
+        report(r, whole, kind, i + 1, with(r, whole, part_of(operands, i), ""));
     }
 }
 
@@ -176,7 +179,7 @@ static size_t read_arguments(reader *r, const char *close, span *arguments) {
 
 /* Its entries are `name = value` or values. Those of a list of tables are each worth a look. */
 static void read_table(reader *r) {
-    span entries[OPERANDS_MAX], whole = r->token;
+    span entries[OPERANDS_MAX];
     size_t n = 0, tables = 0;
     need(r, "{");
     while (!next_is(r, "}")) {
@@ -193,9 +196,8 @@ static void read_table(reader *r) {
         }
     }
     need(r, "}");
-    whole.to = r->end;
-    if (n > 1 && tables == n) {
-        report_without(r, "entry", whole, entries, n);
+    for (size_t i = 0; n > 1 && tables == n && i < n; i++) {
+        report(r, part_of(entries, i), "entry", i + 1, "");
     }
 }
 
