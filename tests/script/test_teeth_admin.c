@@ -1,5 +1,5 @@
-/* Checks of the scripts that create, describe and delete, and of the cursors', which only matter where
- * something is not as these scripts leave it: somebody has removed a field, a key or a right. */
+/* Checks of the scripts that create, describe and delete, and of the cursors', which only matter
+ * where something is not as these scripts leave it: a field, a key or a right was removed. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,5 +1,5 @@
-/* Checks of append and of its part forward that only matter at one number, when two things go wrong at
- * once, or for a caller that makes no sense. */
+/* Checks of append and of its part forward that only matter at one number, when two things go wrong
+ * at once, or for a caller that makes no sense. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -45,7 +45,7 @@ static void append_one(const raw *r, uint64_t sequence) {
     CHECK_EQ(strncmp(answer, "[OK ", 4), 0);
 }
 
-/* ---- what others put into the log ----------------------------------------------------------- */
+/* ---- what others put into the log --------------------------------------------------------- */
 
 TEST(the_only_message_is_none_of_the_foreign_ones) {
     raw r;
@@ -95,7 +95,7 @@ TEST(without_a_log) {
 
 /* ---- eras --------------------------------------------------------------------------------- */
 
-/* The trimming goes by the era of the first message that stays, not by the first one in the list. */
+/* The trimming goes by the era of the first message that stays, not by the first in the list. */
 TEST(what_is_dropped_ends_in_a_later_era) {
     raw r;
     start(&r, 10, "drop-oldest");
@@ -187,7 +187,7 @@ TEST(a_damaged_producer_is_forgotten) {
     raw_stop(&r);
 }
 
-/* Looking for the idle costs as much as there are producers, so it is done when there are twice as many. */
+/* Looking for the idle costs as much as there are producers: next when there are twice as many. */
 TEST(the_next_look_for_idle_producers_is_far_off) {
     raw r;
     start(&r, 1000, "block");

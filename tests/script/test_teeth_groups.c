@@ -1,5 +1,5 @@
-/* Checks of group_sync and group_seek that only matter when several things happen in one call, or where
- * something is not as these scripts leave it. */
+/* Checks of group_sync and group_seek that only matter when several things happen in one call, or
+ * where something is not as these scripts leave it. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,8 +40,8 @@ static void expire(const group *g, const char *member) {
 
 /* ---- who gets what ------------------------------------------------------------------------ */
 
-/* A partition that was to go stays with its owner when there is room for it again, rather than that its
- * owner gets another one for it. */
+/* A partition that was to go stays with its owner when there is room for it again, rather than that
+ * its owner gets another one for it. */
 TEST(what_is_on_its_way_may_stay) {
     static const char *const names[] = {"a", "b"};
     group g;
@@ -159,8 +159,8 @@ TEST(what_is_no_hand_back_is_passed_over) {
 
 /* ---- the group's clock -------------------------------------------------------------------- */
 
-/* The cap is half of the shortest session timeout there is, whoever has it, and grows again when that
- * one goes. */
+/* The cap is half of the shortest session timeout there is, whoever has it, and grows again when
+ * that one goes. */
 TEST(the_cap_goes_by_those_who_are_there) {
     static const char *const names[] = {"a", "b", "c"};
     for (size_t shortest = 0; shortest < 3; shortest++) {

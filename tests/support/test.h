@@ -10,8 +10,8 @@
  *
  *     test_x [-l] [-v] [-x] [-j N] [-t S] [FILTER...]
  *
- * runs the cases whose "suite.case" contains a FILTER; with -x until one fails, with -t none for more
- * than S seconds.
+ * runs the cases whose "suite.case" contains a FILTER; with -x until one fails, with -t none for
+ * more than S seconds.
  *
  * Lines on stdout: "ok suite.case ms", "not ok suite.case", "skip suite.case reason", at last
  * "N passed, N failed"; exit status 1 where one failed. SEGMENTER_TEST_JOBS is the default of -j,

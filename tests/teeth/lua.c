@@ -25,7 +25,7 @@ typedef struct reader {
 static void read_block(reader *r);
 static span read_expression(reader *r);
 
-/* ---- words ------------------------------------------------------------------------------------ */
+/* ---- words ----------------------------------------------------------------------------------- */
 
 _Noreturn static void fail(const reader *r, const char *expected) {
     int line = 1;
@@ -123,7 +123,7 @@ static void need_name(reader *r) {
     advance(r);
 }
 
-/* ---- finds ------------------------------------------------------------------------------------ */
+/* ---- finds ----------------------------------------------------------------------------------- */
 
 static void report(const reader *r, span s, const char *kind, size_t number, const char *put) {
     lua_find find = {.from = s.from, .to = s.to};
@@ -159,7 +159,7 @@ static void report_without(const reader *r, const char *kind, span whole, const 
     }
 }
 
-/* ---- expressions ------------------------------------------------------------------------------ */
+/* ---- expressions ----------------------------------------------------------------------------- */
 
 /* What stands between brackets. The stretches of the first ones; how many there are. */
 static size_t read_arguments(reader *r, const char *close, span *arguments) {
@@ -334,7 +334,7 @@ static void read_expressions(reader *r) {
     } while (take(r, ","));
 }
 
-/* ---- statements ------------------------------------------------------------------------------- */
+/* ---- statements ------------------------------------------------------------------------------ */
 
 static void read_if(reader *r) {
     do {

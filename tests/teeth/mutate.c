@@ -1,11 +1,11 @@
 /* mutate.c - the scripts, each with one check less.
  *
- *     teeth_mutate SCRIPTS                    a line for each mutant: its name, tab, what it changes
- *     teeth_mutate SCRIPTS NAME DIRECTORY     writes the bodies of the scripts that NAME changes
+ *     teeth_mutate SCRIPTS                  a line for each mutant: its name, tab, what it changes
+ *     teeth_mutate SCRIPTS NAME DIRECTORY   writes the bodies of the scripts that NAME changes
  *
  * SCRIPTS is src/redis/scripts. A name is file:line:kind, and :2 and so on behind it for more of a
- * kind in a line; what it changes does not tell the line, so that it stays the same when lines move,
- * and has " #2" and so on behind it for more of the same in a file.
+ * kind in a line; what it changes does not tell the line, so that it stays the same when lines
+ * move, and has " #2" and so on behind it for more of the same in a file.
  *
  * Mutants are made of the bodies as they are embedded. Those have the lines of their files, but for
  * A_B, which is A with B in the place of one line: a mutant of A changes both A and A_B. */
@@ -47,7 +47,7 @@ _Noreturn static void fail(const char *what, const char *name) {
     exit(2);
 }
 
-/* ---- where a line comes from ------------------------------------------------------------------ */
+/* ---- where a line comes from ----------------------------------------------------------------- */
 
 static FILE *open_script(const char *directory, const char *name) {
     char path[1024];
@@ -106,7 +106,7 @@ static void locate(size_t at, mutant *m) {
     }
 }
 
-/* ---- names ------------------------------------------------------------------------------------ */
+/* ---- names ----------------------------------------------------------------------------------- */
 
 /* In one line, and cut where it is long. */
 static void shorten(char *out, const char *text, size_t len) {
@@ -185,7 +185,7 @@ static void found(const lua_find *find, void *arg) {
     mutants_count++;
 }
 
-/* ---- output ----------------------------------------------------------------------------------- */
+/* ---- output ---------------------------------------------------------------------------------- */
 
 static void write_bodies(const mutant *m, const char *directory) {
     char path[1024];
