@@ -10,7 +10,7 @@
 
 static const char *commit(const raw *r, const char *seq, const char *at) {
     return raw_call(r, "cursor_commit", RAW_INC, r->group, RAW_GID, "1", seq, at, "", "", "", "",
-                    NULL);
+                    "n", NULL);
 }
 
 static const char *acquire(const raw *r) {
