@@ -157,6 +157,38 @@ TEST(what_is_no_hand_back_is_passed_over) {
     group_stop(&g);
 }
 
+/* ---- versions ----------------------------------------------------------------------------- */
+
+/* Whoever comes again begins above all versions that were ever used, and not only above those of the
+ * one who went last. */
+TEST(versions_do_not_come_again) {
+    group g;
+    group_start(&g, 1);
+    for (int i = 0; i < 5; i++) {
+        group_sync(&g, "a", JOIN);
+        group_sync(&g, "a", (sync_args){.back = raw_line("0:%lld", epoch_of(&g))});
+    }
+    group_sync(&g, "b", JOIN);
+    long long used = version(&g, "a");
+    CHECK_GT(used, version(&g, "b") + 2);
+    group_sync(&g, "a", LEAVE);
+    group_sync(&g, "b", LEAVE);
+    group_sync(&g, "a", JOIN);
+    CHECK_GT(version(&g, "a"), used);
+    group_stop(&g);
+}
+
+/* A lease of nobody who is known runs out like others. */
+TEST(a_lease_without_a_member) {
+    group g;
+    group_start(&g, 1);
+    group_sync(&g, "a", JOIN);
+    expire(&g, "ghost");
+    CHECK_STR(group_sync(&g, "a", (sync_args){.op = "beat"}), "OK 2 -1 1 0:1:keep");
+    CHECK_STR(raw_cmd(&g.raw, "ZCARD %s", RAW_KEY(&g.raw, 'l')), "1");
+    group_stop(&g);
+}
+
 /* ---- the group's clock -------------------------------------------------------------------- */
 
 /* The cap is half of the shortest session timeout there is, whoever has it, and grows again when
