@@ -173,12 +173,20 @@ cores() {
 build() {
     build_dir=$1
     shift
+    build_only "$build_dir" all "$@"
+}
+
+build_only() { # DIR TARGETS CMAKE_OPTION...: as build
+    build_dir=$1 build_targets=$2
+    shift 2
     mkdir -p "$build_dir" || return
     # A checkout that was moved or copied with its build directory: cmake would refuse.
     if [ -e "$build_dir/CMakeCache.txt" ] &&
         ! grep -qxF "CMAKE_HOME_DIRECTORY:INTERNAL=$root" "$build_dir/CMakeCache.txt"; then
         rm -rf "$build_dir/CMakeCache.txt" "$build_dir/CMakeFiles"
     fi
+    # shellcheck disable=SC2086 # a list
     cmake -S "$root" -B "$build_dir" "$@" > "$build_dir/build.log" 2>&1 &&
-        cmake --build "$build_dir" --parallel "$(cores)" >> "$build_dir/build.log" 2>&1
+        cmake --build "$build_dir" --parallel "$(cores)" --target $build_targets \
+            >> "$build_dir/build.log" 2>&1
 }

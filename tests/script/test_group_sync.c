@@ -349,6 +349,20 @@ TEST(leases_that_were_deleted_come_back) {
     group_stop(&g);
 }
 
+/* Also where only some were. */
+TEST(some_leases_that_were_deleted_come_back) {
+    static const char *const names[] = {"a", "b", "c"};
+    group g;
+    group_start(&g, 2);
+    for (size_t i = 0; i < 3; i++) {
+        group_sync(&g, names[i], (sync_args){.op = "join"});
+    }
+    raw_cmd(&g.raw, "ZREM %s a b", RAW_KEY(&g.raw, 'l'));
+    CHECK_EQ(strncmp(group_sync(&g, "a", BEAT), "OK ", 3), 0);
+    CHECK_STR(raw_cmd(&g.raw, "ZCARD %s", RAW_KEY(&g.raw, 'l')), "3");
+    group_stop(&g);
+}
+
 /* The same where the first to call is a new one, for the session timeout that each has. */
 TEST(leases_that_were_deleted_come_back_with_a_join) {
     group g;

@@ -47,7 +47,8 @@ struct job {
 
 static struct runner {
     int jobs;
-    bool list, verbose;
+    bool list, verbose, until_failure;
+    int deadline_s; /* the longest that a case may have; 0: its own */
     char **filters;
     struct job job[MAX_JOBS];
     int passed, failed;
@@ -109,7 +110,11 @@ _Noreturn static void run_child(const struct job *j, pid_t parent, const sigset_
 
 static void start(struct job *j, const struct test_case *t, const sigset_t *mask) {
     *j = (struct job){.test = t, .output = output_file(), .started_ms = test_now_ms()};
-    j->deadline_ms = j->started_ms + (int64_t)t->deadline_s * (test_sanitized() ? 2000 : 1000);
+    int deadline_s = t->deadline_s;
+    if (runner.deadline_s > 0 && runner.deadline_s < deadline_s) {
+        deadline_s = runner.deadline_s;
+    }
+    j->deadline_ms = j->started_ms + (int64_t)deadline_s * (test_sanitized() ? 2000 : 1000);
     j->around.seed = new_seed();
     strcpy(j->around.dir, "/tmp/sgXXXXXX");
     if (!mkdtemp(j->around.dir)) {
@@ -263,6 +268,18 @@ static void wait_for_end(const sigset_t *sigchld) {
     sigtimedwait(sigchld, NULL, &pause);
 }
 
+/* With -x the first failure is the last result: what runs beside it says nothing more. */
+static void stop_all(void) {
+    for (int i = 0; i < runner.jobs; i++) {
+        struct job *j = &runner.job[i];
+        if (j->test) {
+            kill(-j->pid, SIGKILL);
+            waitpid(j->pid, NULL, 0);
+            nftw(j->around.dir, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+        }
+    }
+}
+
 static void run_all(void) {
     sigset_t sigchld, before;
     sigemptyset(&sigchld);
@@ -275,6 +292,10 @@ static void run_all(void) {
             struct job *j = &runner.job[i];
             if (j->test && reap(j)) {
                 running--;
+            }
+            if (runner.until_failure && runner.failed > 0) {
+                stop_all();
+                return;
             }
             if (!j->test && next) {
                 start(j, next, &before);
@@ -297,7 +318,7 @@ static void list_all(void) {
 static void parse(int argc, char **argv) {
     const char *jobs = getenv("SEGMENTER_TEST_JOBS");
     int option;
-    while ((option = getopt(argc, argv, "lvj:")) != -1) {
+    while ((option = getopt(argc, argv, "lvxj:t:")) != -1) {
         switch (option) {
         case 'l':
             runner.list = true;
@@ -305,11 +326,17 @@ static void parse(int argc, char **argv) {
         case 'v':
             runner.verbose = true;
             break;
+        case 'x':
+            runner.until_failure = true;
+            break;
+        case 't':
+            runner.deadline_s = atoi(optarg);
+            break;
         case 'j':
             jobs = optarg;
             break;
         default:
-            fprintf(stderr, "usage: %s [-l] [-v] [-j N] [FILTER...]\n", argv[0]);
+            fprintf(stderr, "usage: %s [-l] [-v] [-x] [-j N] [-t S] [FILTER...]\n", argv[0]);
             exit(2);
         }
     }

@@ -306,8 +306,8 @@ const char *raw_append(const raw *r, raw_batch b) {
 
 /* The arguments of a guard, one after the other. */
 typedef struct args {
-    char text[1 << 18];
-    const char *at[8192];
+    char text[1 << 19];
+    const char *at[16384];
     size_t n, used;
 } args;
 

@@ -8,7 +8,10 @@
  * name and the others still run. What it prints is shown only when it fails (or with -v). A case
  * may call exit() or return; threads that it leaves behind die with it, so do its processes.
  *
- *     test_x [-l] [-v] [-j N] [FILTER...]    run the cases whose "suite.case" contains a FILTER
+ *     test_x [-l] [-v] [-x] [-j N] [-t S] [FILTER...]
+ *
+ * runs the cases whose "suite.case" contains a FILTER; with -x until one fails, with -t none for
+ * more than S seconds.
  *
  * Lines on stdout: "ok suite.case ms", "not ok suite.case", "skip suite.case reason", at last
  * "N passed, N failed"; exit status 1 where one failed. SEGMENTER_TEST_JOBS is the default of -j,
