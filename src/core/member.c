@@ -120,7 +120,7 @@ static void learn(sg_member *m, const sg_grant *g) {
     if (s->listed)
         return; /* twice in one answer: no sense, and more changes than there is room for */
     if (s->hold != NONE && s->epoch > g->epoch && s->epoch > m->floor)
-        m->floor = s->epoch; /* the coordinator has lost its later grants: it is to go on above them */
+        m->floor = s->epoch; /* the coordinator lost its later grants: it is to go on above them */
     if (s->hold != NONE && s->epoch != g->epoch)
         lose(m, g->partition);
     if (s->hold == NONE) {
