@@ -49,8 +49,13 @@ static void tell(step *s, int who) {
 
 /* ---- Grants --------------------------------------------------------------------------------- */
 
-/* Every grant has an epoch of its own, above all others. */
+/* Every grant has an epoch of its own, above all others: also above those that a server has lost,
+ * which were fewer than the milliseconds since 1970. */
 static void grant(step *s, coord_part *part) {
+    if (s->c->reborn) {
+        s->c->epoch = (uint64_t)most((int64_t)s->c->epoch, s->c->wall);
+        s->c->reborn = false;
+    }
     part->owner = part->target;
     part->epoch = ++s->c->epoch;
     tell(s, part->owner);
@@ -162,6 +167,8 @@ static void share_out(step *s) {
 /* ---- Members -------------------------------------------------------------------------------- */
 
 static void remove_member(step *s, int who) {
+    uint64_t version = s->c->members[who].version;
+    s->c->used = version > s->c->used ? version : s->c->used;
     s->c->members[who] = (coord_member){.known = false};
     s->reshuffle = true;
 }
@@ -233,7 +240,7 @@ static void join(step *s) {
     if (self->known) {
         replace(s);
     }
-    self->version = self->known ? self->version + 1 : 1;
+    self->version = (self->known ? self->version : s->c->used) + 1;
     self->known = true;
     self->nonce = s->call->nonce;
     self->timeout = s->call->timeout;
@@ -363,9 +370,9 @@ cursor_word cursor_acquire(cursor *c, uint64_t epoch, uint64_t nonce) {
     return CURSOR_OK;
 }
 
-cursor_word cursor_commit(cursor *c, uint64_t epoch, uint64_t seq, uint64_t committed,
-                          uint64_t next, uint64_t said) {
-    if (epoch != c->epoch) {
+cursor_word cursor_commit(cursor *c, uint64_t epoch, uint64_t nonce, uint64_t seq,
+                          uint64_t committed, uint64_t next, uint64_t said) {
+    if (epoch != c->epoch || nonce != c->owner) {
         return CURSOR_FENCED;
     }
     if (seq <= c->seq || committed < c->committed) {
@@ -384,7 +391,6 @@ cursor_word cursor_seek(cursor *c, uint64_t epoch) {
     if (c->epoch >= epoch) {
         return CURSOR_STALE;
     }
-    *c = (cursor){
-        .epoch = epoch, .since = epoch, .seq = (UINT64_C(1) << 53) - 1, .committed = c->committed};
+    *c = (cursor){.epoch = epoch, .since = epoch, .committed = c->committed};
     return CURSOR_OK;
 }

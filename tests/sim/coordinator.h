@@ -33,7 +33,9 @@ typedef struct coordinator {
     bool gone; /* the group's own key */
     uint32_t partitions;
     uint64_t epoch;
+    uint64_t used; /* the largest version of a member that is gone */
     int64_t clock, wall, cap;
+    bool reborn; /* the server is in another life than at the last grant */
     coord_member members[SIM_MEMBERS];
     coord_part parts[SIM_PARTITIONS];
 } coordinator;
@@ -106,7 +108,7 @@ typedef enum cursor_word {
 cursor_word cursor_acquire(cursor *c, uint64_t epoch, uint64_t nonce);
 /* cursor_seek, to the place where it is. */
 cursor_word cursor_seek(cursor *c, uint64_t epoch);
-cursor_word cursor_commit(cursor *c, uint64_t epoch, uint64_t seq, uint64_t committed,
-                          uint64_t next, uint64_t said);
+cursor_word cursor_commit(cursor *c, uint64_t epoch, uint64_t nonce, uint64_t seq,
+                          uint64_t committed, uint64_t next, uint64_t said);
 
 #endif

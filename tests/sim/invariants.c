@@ -245,14 +245,14 @@ void check_delivery(world *w, const node *n, uint32_t partition) {
     d->epoch = epoch > d->epoch ? epoch : d->epoch;
 }
 
-/* At most one could commit. */
+/* At most one takes itself for the owner that the cursor has, on the server that there is now. */
 void check_holders(world *w) {
     for (uint32_t p = 0; p < w->plan->partitions; p++) {
         const node *first = NULL;
         for (int i = 0; i < SIM_MEMBERS; i++) {
             const node *n = &w->nodes[i];
             const holding *h = &n->holds[p];
-            if (!n->alive || h->state == HOLD_NONE || !h->begun ||
+            if (!n->alive || !n->up || h->state == HOLD_NONE || !h->begun || !h->verified ||
                 h->epoch != w->cursors[p].epoch) {
                 continue;
             }

@@ -73,8 +73,10 @@ static void write_model(const mirror *m, text *t) {
     if (c->gone) {
         add(t, "no group\n");
     } else {
-        add(t, "epoch %" PRIu64 " clock %" PRId64 " wall %" PRId64 " cap %" PRId64 "\n", c->epoch,
-            c->clock, c->wall, c->cap);
+        add(t,
+            "epoch %" PRIu64 " used %" PRIu64 " clock %" PRId64 " wall %" PRId64 " cap %" PRId64
+            "\n",
+            c->epoch, c->used, c->clock, c->wall, c->cap);
     }
     for (int i = 0; i < SIM_MEMBERS; i++) {
         const coord_member *one = &c->members[i];
@@ -176,8 +178,10 @@ static int64_t write_server(mirror *m, text *t) {
         add(t, "no group\n");
     } else {
         wall = strtoll(field_of(hash, "wall"), NULL, 10);
-        add(t, "epoch %s clock %s wall %s cap %s\n", field_of(hash, "epoch"),
-            field_of(hash, "clock"), field_of(hash, "wall"), field_of(hash, "cap"));
+        const char *used = field_of(hash, "used");
+        add(t, "epoch %s used %s clock %s wall %s cap %s\n", field_of(hash, "epoch"),
+            used ? used : "0", field_of(hash, "clock"), field_of(hash, "wall"),
+            field_of(hash, "cap"));
     }
     write_members(t, hash, leases);
     for (uint32_t p = 0; p < m->g.partitions; p++) {
@@ -368,19 +372,23 @@ bool mirror_acquire(mirror *m, int who, uint32_t partition, uint64_t epoch, uint
 
 bool mirror_store(mirror *m, int who, const mirror_commit *k) {
     static const char *const words[] = {"OK", "", "OLD", "FENCED", "AHEAD"};
-    char said[4][24], seq[24];
+    char said[4][24], seq[24], nonce[24];
     text expected = {.len = 0};
     raw r = m->g.raw;
     cursor *c = &m->cursors[k->partition];
     r.partition = k->partition;
     said_text(said, k->said);
     snprintf(seq, sizeof seq, "%" PRIu64, k->seq);
-    tell(m, "  %s commits %u under %" PRIu64 ", number %s: %" PRIu64 ", saying %" PRIu64 "\n",
-         name_of(who), k->partition, k->epoch, seq, k->committed, k->said);
-    const char *real =
-        raw_call(&r, "cursor_commit", RAW_INC, "g", RAW_GID, raw_line("%" PRIu64, k->epoch), seq,
-                 raw_line("%" PRIu64, k->committed), said[0], said[1], said[2], said[3], NULL);
-    cursor_word word = cursor_commit(c, k->epoch, k->seq, k->committed, MIRROR_NEXT, k->said);
+    nonce_text(nonce, k->nonce);
+    tell(m,
+         "  %s commits %u under %" PRIu64 " (nonce %s), number %s: %" PRIu64 ", saying %" PRIu64
+         "\n",
+         name_of(who), k->partition, k->epoch, nonce, seq, k->committed, k->said);
+    const char *real = raw_call(
+        &r, "cursor_commit", RAW_INC, "g", RAW_GID, raw_line("%" PRIu64, k->epoch), seq,
+        raw_line("%" PRIu64, k->committed), said[0], said[1], said[2], said[3], nonce, NULL);
+    cursor_word word =
+        cursor_commit(c, k->epoch, k->nonce, k->seq, k->committed, MIRROR_NEXT, k->said);
     add(&expected, "%s", words[word]);
     if (word == CURSOR_FENCED || word == CURSOR_AHEAD) {
         add(&expected, " %" PRIu64, word == CURSOR_FENCED ? c->epoch : MIRROR_NEXT);
@@ -488,6 +496,14 @@ void mirror_pass(mirror *m, int64_t ms) {
     if (!m->model.gone) {
         group_pass(&m->g, ms);
         m->model.wall -= ms;
+    }
+}
+
+void mirror_reborn(mirror *m) {
+    tell(m, "  the server is in another life\n");
+    if (!m->model.gone) {
+        raw_cmd(&m->g.raw, "HSET %s life 0", RAW_KEY(&m->g.raw, 'g'));
+        m->model.reborn = true;
     }
 }
 

@@ -40,7 +40,7 @@ bool mirror_sync(mirror *m, const sync_call *call, const char *how, sync_answer 
 
 typedef struct mirror_commit {
     uint32_t partition;
-    uint64_t epoch, seq, committed, said;
+    uint64_t epoch, nonce, seq, committed, said;
 } mirror_commit;
 
 bool mirror_acquire(mirror *m, int who, uint32_t partition, uint64_t epoch, uint64_t nonce,
@@ -56,6 +56,8 @@ void mirror_pass(mirror *m, int64_t ms); /* less than 0: its clock is set back *
 /* The coordinator's keys as they are now, and back to that; at first, as a new group's. */
 void mirror_save(mirror *m);
 void mirror_roll_back(mirror *m);
+/* The server that has them is another one, or was restarted. */
+void mirror_reborn(mirror *m);
 /* One of them is deleted. */
 void mirror_forget_leases(mirror *m);
 void mirror_forget_parts(mirror *m);

@@ -118,6 +118,9 @@ static void work(world *w, node *n) {
         return;
     }
     n->next_work = w->now + WORK_MS / 2 + some(n, WORK_MS);
+    if (n->closing) {
+        return; /* whatever is still granted to it */
+    }
     for (uint32_t p = 0; p < w->plan->partitions; p++) {
         holding *h = &n->holds[p];
         if (h->state != HOLD_ACTIVE || !h->verified || (w->plan->idle >> p & 1) != 0) {
@@ -155,11 +158,12 @@ static void acquired(world *w, node *n, holding *h, const message *m) {
 }
 
 static void compared(world *w, node *n, holding *h, const message *m) {
-    if (m->cursor.epoch > h->epoch) {
+    bool ours = m->cursor.epoch == h->epoch && m->cursor.owner == n->nonce;
+    if (m->cursor.epoch > h->epoch || (m->cursor.epoch == h->epoch && !ours)) {
         lost_ownership(w, n, m->partition);
-    } else if (m->cursor.epoch < h->epoch || m->cursor.committed < h->stored) {
-        world_break(w, "%s finds the cursor of %u behind what it stored", node_name(n),
-                    m->partition);
+    } else if (!ours || m->cursor.committed < h->stored) {
+        world_say(w, "%s finds the cursor of %u behind what it stored", node_name(n), m->partition);
+        lost_ownership(w, n, m->partition);
     } else {
         h->verified = true;
     }

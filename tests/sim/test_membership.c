@@ -272,6 +272,7 @@ TEST_DEADLINE(everything_goes_wrong, 900) {
                                            [FAULT_SAVE] = 2,
                                            [FAULT_ROLL_BACK] = 2,
                                            [FAULT_WIPE] = 1,
+                                           [FAULT_RESTORE] = 1,
                                            [FAULT_SEEK] = 2},
                                .span = 90000,
                                .apart = 4000,

@@ -33,6 +33,7 @@ typedef enum act {
     STEP_BACK,
     SAVE,
     ROLL_BACK,
+    REBORN,
     FORGET_LEASES,
     FORGET_PARTS,
     FORGET_GROUP,
@@ -40,7 +41,7 @@ typedef enum act {
 } act;
 
 static const unsigned WEIGHTS[ACTS] = {400, 60,  15, 20, 30, 25, 100, 100, 25,
-                                       15,  250, 15, 15, 12, 5,  5,   2};
+                                       15,  250, 15, 15, 12, 5,  5,   5,   2};
 
 /* What it does beyond its kind follows from `chance` and from what the member knows, so that it
  * means something wherever it stands. */
@@ -235,6 +236,7 @@ static bool commit(world *w, const step *s, sg_rng *rng) {
     uint64_t now = w->m.cursors[p].committed, chance = sg_rng_below(rng, 12);
     mirror_commit k = {.partition = p,
                        .epoch = choose_epoch(w, s->who, p, rng),
+                       .nonce = v->nonce,
                        .seq = v->seq[p] + (chance != 0),
                        .committed = now + sg_rng_below(rng, 4),
                        .said = sg_rng_below(rng, 100)};
@@ -272,6 +274,9 @@ static void befall(world *w, const step *s, sg_rng *rng) {
         break;
     case ROLL_BACK:
         roll_back(w);
+        break;
+    case REBORN:
+        mirror_reborn(&w->m);
         break;
     case FORGET_LEASES:
         mirror_forget_leases(&w->m);
@@ -317,7 +322,7 @@ static void begin(world *w) {
     mirror_begin(&w->m);
     memset(w->views, 0, sizeof w->views);
     memset(&w->late, 0, sizeof w->late);
-    w->late_commit = (mirror_commit){.epoch = 1, .seq = 1, .committed = 1, .said = 1};
+    w->late_commit = (mirror_commit){.epoch = 1, .nonce = 1, .seq = 1, .committed = 1, .said = 1};
     w->nonces = 0;
 }
 

@@ -210,7 +210,7 @@ static void execute_cursor(world *w, message *m) {
         w->stale += m->word == CURSOR_STALE;
         check_acquired(w, m, before);
     } else if (m->kind == MSG_COMMIT) {
-        m->word = cursor_commit(c, m->epoch, m->seq, m->committed, UINT64_MAX, 0);
+        m->word = cursor_commit(c, m->epoch, m->nonce, m->seq, m->committed, UINT64_MAX, 0);
         w->fenced += m->word == CURSOR_FENCED;
         check_commit(w, m);
     }
@@ -257,6 +257,11 @@ static void crash(world *w, node *n) {
     }
 }
 
+static void save(world *w) {
+    w->saved = w->group;
+    memcpy(w->saved_cursors, w->cursors, sizeof w->cursors);
+}
+
 static void cut_all(world *w) {
     for (int i = 0; i < SIM_MEMBERS; i++) {
         if (w->nodes[i].alive && w->nodes[i].up) {
@@ -279,6 +284,19 @@ static void move_group(world *w) {
     wake(w, coordinator_seek_finish(&w->group, epoch));
 }
 
+/* It is another server: what was sent to the one before does not come any more. */
+static void restore(world *w) {
+    cut_all(w);
+    for (size_t i = 0; i < w->n_messages; i++) {
+        w->messages[i].dropped = w->messages[i].dropped || !w->messages[i].executed;
+    }
+    w->group = w->saved;
+    memcpy(w->cursors, w->saved_cursors, sizeof w->cursors);
+    for (uint32_t p = 0; p < w->plan->partitions; p++) {
+        w->delivered[p].commit_epoch = 0;
+    }
+}
+
 static void befall_server(world *w, const fault *f) {
     switch (f->kind) {
     case FAULT_SERVER_PAUSE:
@@ -290,8 +308,12 @@ static void befall_server(world *w, const fault *f) {
         w->wall_offset += f->ms;
         break;
     case FAULT_SAVE:
-        world_say(w, "a snapshot is taken of the coordinator");
-        w->saved = w->group;
+        world_say(w, "a snapshot is taken");
+        save(w);
+        break;
+    case FAULT_RESTORE:
+        world_say(w, "the server is rolled back to the snapshot");
+        restore(w);
         break;
     case FAULT_SEEK:
         move_group(w);

@@ -42,6 +42,7 @@ typedef enum fault_kind {
     FAULT_SAVE,
     FAULT_ROLL_BACK, /* the coordinator, to what was saved */
     FAULT_WIPE,      /* the coordinator, to what a new group has */
+    FAULT_RESTORE,   /* the whole server, to what was saved */
     FAULT_SEEK,      /* somebody moves the group, see group_seek */
     FAULT_KINDS
 } fault_kind;
@@ -165,7 +166,7 @@ typedef struct world {
     int64_t now, wall_offset, server_paused_until;
     uint64_t order, processes;
     coordinator group, saved;
-    cursor cursors[SIM_PARTITIONS];
+    cursor cursors[SIM_PARTITIONS], saved_cursors[SIM_PARTITIONS];
     node nodes[SIM_MEMBERS];
     size_t n_messages, n_queue;
     sg_rng rng; /* of the wire behind a broken connection, and of wake-ups */
