@@ -93,6 +93,33 @@ TEST(what_a_leaver_hands_back_is_granted_once) {
     group_stop(&g);
 }
 
+/* A server that was restarted may have lost grants: what it gives is past all of them, from the next
+ * grant on, and only once. */
+TEST(grants_of_another_server) {
+    char id[64];
+    group g;
+    group_start(&g, 1);
+    group_sync(&g, "a", JOIN);
+    CHECK_STR(group_part(&g, 0), "a|1|a"); /* the first server that the group has seen */
+    snprintf(id, sizeof id, "%s", raw_cmd(&g.raw, "HGET %s life", RAW_KEY(&g.raw, 'g')));
+    CHECK_EQ(strlen(id), 40);
+    CHECK_CONTAINS(raw_cmd(&g.raw, "INFO replication"), raw_line("master_replid:%s", id));
+    raw_cmd(&g.raw, "HSET %s life 0123", RAW_KEY(&g.raw, 'g'));
+    group_sync(&g, "a", (sync_args){.op = "beat"}); /* nothing is granted */
+    CHECK_EQ(epoch_of(&g), 1);
+    group_sync(&g, "a", (sync_args){.back = "0:1"});
+    long long epoch = epoch_of(&g);
+    CHECK_GT(epoch, 1700000000000); /* the time */
+    CHECK_STR(raw_cmd(&g.raw, "HGET %s life", RAW_KEY(&g.raw, 'g')), id);
+    group_sync(&g, "a", (sync_args){.back = raw_line("0:%lld", epoch)});
+    CHECK_EQ(epoch_of(&g), epoch + 1);
+    /* Also where the epochs are ahead of the time. */
+    raw_cmd(&g.raw, "HSET %s life 0123 epoch 9000000000000", RAW_KEY(&g.raw, 'g'));
+    group_sync(&g, "a", (sync_args){.back = raw_line("0:%lld", epoch + 1)});
+    CHECK_EQ(epoch_of(&g), 9000000000001);
+    group_stop(&g);
+}
+
 /* Nor to the dead, for whom it was meant. */
 TEST(what_is_handed_back_for_the_dead_is_granted_once) {
     group g;
