@@ -349,6 +349,18 @@ TEST(leases_that_were_deleted_come_back) {
     group_stop(&g);
 }
 
+/* The server was replaced, and its grants from 2 on are lost: their numbers are not given again. */
+TEST(another_life_gives_other_epochs) {
+    group g;
+    group_start(&g, 1);
+    CHECK_STR(group_sync(&g, "a", (sync_args){.op = "join"}), "OK 2 -1 1 0:1:keep");
+    raw_cmd(&g.raw, "HSET %s life 0123456789", RAW_KEY(&g.raw, 'g'));
+    CHECK_STR(group_sync(&g, "a", BEAT), "OK 2 -1 1 0:1:keep");
+    group_sync(&g, "a", (sync_args){.op = "join", .nonce = "n2"});
+    CHECK_GT(strtoll(strchr(group_part(&g, 0), '|') + 1, NULL, 10), 1000000000000LL);
+    group_stop(&g);
+}
+
 /* With real time, once: nobody touches the clock, the server's own TIME does it. */
 TEST(a_real_lease_runs_out) {
     group g;
