@@ -169,7 +169,10 @@ cores() {
     nproc 2>/dev/null || echo 2
 }
 
-# build DIR CMAKE_OPTION...: configure and build; everything it prints goes to DIR/build.log.
+# build DIR CMAKE_OPTION...: configure and build; everything it prints goes to DIR/build.log. Only the
+# targets of $build_only, where that is set.
+build_only=
+
 build() {
     build_dir=$1
     shift
@@ -180,5 +183,6 @@ build() {
         rm -rf "$build_dir/CMakeCache.txt" "$build_dir/CMakeFiles"
     fi
     cmake -S "$root" -B "$build_dir" "$@" > "$build_dir/build.log" 2>&1 &&
-        cmake --build "$build_dir" --parallel "$(cores)" >> "$build_dir/build.log" 2>&1
+        cmake --build "$build_dir" --parallel "$(cores)" ${build_only:+--target $build_only} \
+            >> "$build_dir/build.log" 2>&1
 }
