@@ -6,7 +6,7 @@
  */
 #include "plan.h"
 
-enum { QUIET_MS = 200, MORE_QUIET_MS = 1000, LEAD_MS = 800 };
+enum { QUIET_MS = 200, MORE_QUIET_MS = 1000, LEAD_MS = 800, OWN_WEIGHT = 4 };
 
 /* splitmix64: seeds that are near each other give plans that are not. */
 static uint64_t chance(uint64_t *state, uint64_t below) {
@@ -16,15 +16,17 @@ static uint64_t chance(uint64_t *state, uint64_t below) {
     return (z ^ (z >> 31)) % below;
 }
 
+/* Those that come in this kind of round only are what it is for: they count several times. */
 static const fault_kind *pick(uint64_t *state, round_kind round, uint64_t kinds,
                               const fault_kind *beside) {
-    const fault_kind *able[64];
+    const fault_kind *able[64 * OWN_WEIGHT];
     unsigned n = 0;
     for (unsigned i = 0; i < n_fault_kinds; i++) {
         const fault_kind *k = &fault_kinds[i];
         if ((kinds >> i & 1) != 0 && (k->rounds & (unsigned)round) != 0 &&
             (beside == NULL || beside->scope != k->scope))
-            able[n++] = k;
+            for (int w = k->rounds == (unsigned)round ? OWN_WEIGHT : 1; w > 0; w--)
+                able[n++] = k;
     }
     return n > 0 ? able[chance(state, n)] : NULL;
 }

@@ -20,6 +20,7 @@ if not g[1] then
     local ms = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
     local gid = string.format('%012x', ms) .. string.sub(ARGV[3], 1, 20)
     redis.call('HSET', group, 'gid', gid, 'phase', 'creating', 'start', ARGV[4], 'format', '1',
+               'life', string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)') or 'unknown',
                'epoch', '0', 'clock', '0', 'cap', '0',
                'wall', string.format('%.0f', ms))
     redis.call('SADD', groups, ARGV[2])

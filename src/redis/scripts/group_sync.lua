@@ -27,7 +27,7 @@
 -- Cost. With nothing changed: reads and renews one lease, O(log members). A change of membership reads
 -- every partition and member once.
 --
--- group hash: gid phase start format epoch used clock wall cap, m:<member> = "nonce|timeout|version|host"
+-- group hash: gid phase start format epoch life used clock wall cap, m:<member> = "nonce|timeout|version|host"
 -- leases: member by deadline. parts: <partition> = "owner|epoch|target", '' for nobody.
 
 local meta, group, leases, parts = unpack(KEYS)
@@ -92,8 +92,8 @@ local function read_parts()
     return all
 end
 
--- A server that was restarted or promoted may have lost grants, whose owners still hold them: what is given from
--- then on is past all that were given in the life before, as an era's number is.
+-- A server that was restarted or promoted may have lost grants, whose owners still hold them. What it gives from
+-- then on is past all that were given in its life before: its number is the time, as an era's is.
 local life = g[9]
 local function new_life()
     life = string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)') or 'unknown'
