@@ -285,12 +285,13 @@ static void move_group(world *w) {
 }
 
 /* It is another server: what was sent to the one before does not come any more. */
-static void restore(world *w) {
+static void restore(world *w, bool reborn) {
     cut_all(w);
     for (size_t i = 0; i < w->n_messages; i++) {
         w->messages[i].dropped = w->messages[i].dropped || !w->messages[i].executed;
     }
     w->group = w->saved;
+    w->group.reborn = reborn;
     memcpy(w->cursors, w->saved_cursors, sizeof w->cursors);
     for (uint32_t p = 0; p < w->plan->partitions; p++) {
         w->delivered[p].commit_epoch = 0;
@@ -313,7 +314,7 @@ static void befall_server(world *w, const fault *f) {
         break;
     case FAULT_RESTORE:
         world_say(w, "the server is rolled back to the snapshot");
-        restore(w);
+        restore(w, f->ms % 2 == 0);
         break;
     case FAULT_SEEK:
         move_group(w);
@@ -321,6 +322,7 @@ static void befall_server(world *w, const fault *f) {
     case FAULT_ROLL_BACK:
         world_say(w, "the coordinator is rolled back to the snapshot");
         w->group = w->saved;
+        w->group.reborn = f->ms % 2 == 0;
         cut_all(w);
         break;
     default:
