@@ -169,10 +169,7 @@ cores() {
     nproc 2>/dev/null || echo 2
 }
 
-# build DIR CMAKE_OPTION...: configure and build; everything it prints goes to DIR/build.log. Only the
-# targets of $build_only, where that is set.
-build_only=
-
+# build DIR CMAKE_OPTION...: configure and build; everything it prints goes to DIR/build.log.
 build() {
     build_dir=$1
     shift
@@ -190,10 +187,6 @@ build_only() { # DIR TARGETS CMAKE_OPTION...: as build
     fi
     # shellcheck disable=SC2086 # a list
     cmake -S "$root" -B "$build_dir" "$@" > "$build_dir/build.log" 2>&1 &&
-<<<<<<< HEAD
         cmake --build "$build_dir" --parallel "$(cores)" --target $build_targets \
-=======
-        cmake --build "$build_dir" --parallel "$(cores)" ${build_only:+--target $build_only} \
->>>>>>> h-chaos
             >> "$build_dir/build.log" 2>&1
 }

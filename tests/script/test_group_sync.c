@@ -349,7 +349,6 @@ TEST(leases_that_were_deleted_come_back) {
     group_stop(&g);
 }
 
-<<<<<<< HEAD
 /* Also where only some were. */
 TEST(some_leases_that_were_deleted_come_back) {
     static const char *const names[] = {"a", "b", "c"};
@@ -379,7 +378,9 @@ TEST(leases_that_were_deleted_come_back_with_a_join) {
     }
     CHECK_STR(group_sync(&g, "b", BEAT), "UNKNOWN");
     CHECK_EQ(strncmp(group_sync(&g, "a", (sync_args){.timeout = 30000}), "OK ", 3), 0);
-=======
+    group_stop(&g);
+}
+
 /* The server was replaced, and its grants from 2 on are lost: their numbers are not given again. */
 TEST(another_life_gives_other_epochs) {
     group g;
@@ -389,7 +390,6 @@ TEST(another_life_gives_other_epochs) {
     CHECK_STR(group_sync(&g, "a", BEAT), "OK 2 -1 1 0:1:keep");
     group_sync(&g, "a", (sync_args){.op = "join", .nonce = "n2"});
     CHECK_GT(strtoll(strchr(group_part(&g, 0), '|') + 1, NULL, 10), 1000000000000LL);
->>>>>>> h-chaos
     group_stop(&g);
 }
 
