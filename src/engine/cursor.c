@@ -189,6 +189,27 @@ static void lost_ownership(seg_consumer *c, sg_holding *h) {
     sg_consumer_drop(c, h, true);
 }
 
+/* What was known of a partition when the server was asked. */
+typedef struct known {
+    uint32_t partition;
+    uint64_t era, end;      /* read up to there, the last of that era */
+    uint64_t stored, since; /* committed up to there, since that seek */
+} known;
+
+/* Tell what of it is gone; false: nothing. `messages`: some of those that were read. */
+static bool tell_lost(seg_consumer *c, const known *k, const sg_cursor_answer *a,
+                      const sg_eras *eras, bool *messages) {
+    uint64_t first = k->end, stored = k->stored;
+    *messages = sg_eras_lost(eras, k->era, k->end, a->next, &first);
+    if (*messages)
+        sg_consumer_loss(c, &(seg_loss){SEG_LOST_MESSAGES, k->partition, k->era, first, k->end});
+    stored = *messages && stored > first ? first : stored; /* of what is there still */
+    bool acks = a->committed < stored && a->since == k->since;
+    if (acks)
+        sg_consumer_loss(c, &(seg_loss){SEG_LOST_ACKS, k->partition, k->era, a->committed, stored});
+    return *messages || acks;
+}
+
 /* ---- loss -------------------------------------------------------------------------------- */
 
 static void on_raised(void *arg, const sg_result *r) {
@@ -216,12 +237,8 @@ static void have_raised(seg_consumer *c, const sg_holding *h) {
 /* What we hold of it is of a log, or of a cursor, that is no more. The partition is given back and
  * comes again, to us or another, under a new epoch: so nothing that is still in hand can be taken for
  * what has its offset now. */
-static void lose(seg_consumer *c, sg_holding *h, seg_loss_what what, uint64_t first, uint64_t end) {
-    seg_loss loss = {what, h->partition, h->era, first, end};
-    sg_consumer_loss(c, &loss);
+static void lose(seg_consumer *c, sg_holding *h) {
     h->verified = true;
-    if (what == SEG_LOST_MESSAGES)
-        have_raised(c, h);
     sg_member_released(c->member, h->partition, h->epoch);
     sg_consumer_drop(c, h, true);
 }
@@ -230,8 +247,7 @@ static void lose(seg_consumer *c, sg_holding *h, seg_loss_what what, uint64_t fi
  * that something of what we had is gone. */
 typedef struct parting {
     seg_consumer *consumer;
-    uint32_t partition;
-    uint64_t era, end, stored, since;
+    known known;
 } parting;
 
 static void on_parted(void *arg, const sg_result *r) {
@@ -239,18 +255,13 @@ static void on_parted(void *arg, const sg_result *r) {
     seg_consumer *c = was.consumer;
     sg_eras eras = {NULL, 0};
     sg_cursor_answer a;
-    uint64_t first;
+    bool messages;
     sg_free(arg);
     sg_cursor_read_answer(r, &a);
     if (!sg_consumer_enter(c))
         return;
     if (!a.lost && a.kind == SG_CURSOR_OK && sg_cursor_take_eras(&a, &eras)) {
-        if (sg_eras_lost(&eras, was.era, was.end, a.next, &first))
-            sg_consumer_loss(
-                c, &(seg_loss){SEG_LOST_MESSAGES, was.partition, was.era, first, was.end});
-        else if (a.committed < was.stored && a.since == was.since)
-            sg_consumer_loss(
-                c, &(seg_loss){SEG_LOST_ACKS, was.partition, was.era, a.committed, was.stored});
+        tell_lost(c, &was.known, &a, &eras, &messages);
         sg_eras_fini(&eras);
     }
     sg_consumer_leave(c);
@@ -259,7 +270,7 @@ static void on_parted(void *arg, const sg_result *r) {
 void sg_consumer_part(seg_consumer *c, const sg_holding *h) {
     parting *was = sg_alloc(sizeof *was);
     if (was != NULL)
-        *was = (parting){c, h->partition, h->era, h->fetch_at, h->stored_offset, h->since};
+        *was = (parting){c, {h->partition, h->era, h->fetch_at, h->stored_offset, h->since}};
     if (was != NULL && sg_cursor_read_send(c->client->commands, &c->stream, c->group.name,
                                            h->partition, on_parted, was))
         c->pending++;
@@ -278,8 +289,7 @@ static bool is_ours(const seg_consumer *c, seg_bytes nonce) {
  * there are compared with what we know: what we read and what was stored must still be so. Only what
  * was read before the question: an XREAD, on a connection of its own, may have brought more since
  * than there was when the question was answered. */
-static void compare(seg_consumer *c, sg_holding *h, seg_id known, sg_cursor_answer *a) {
-    uint64_t first;
+static void compare(seg_consumer *c, sg_holding *h, seg_id read, sg_cursor_answer *a) {
     sg_eras eras = {NULL, 0};
     if (!sg_cursor_take_eras(a, &eras)) {
         not_done(c, h, a);
@@ -290,16 +300,17 @@ static void compare(seg_consumer *c, sg_holding *h, seg_id known, sg_cursor_answ
         h->not_before = sg_clock_ms() + RETRY_MS;
         return;
     }
-    bool lost = sg_eras_lost(&eras, known.era, known.offset, a->next, &first);
+    known k = {h->partition, read.era, read.offset, h->stored_offset, h->since};
+    bool messages, lost = tell_lost(c, &k, a, &eras, &messages);
     sg_eras_fini(&eras);
-    if (lost) {
-        lose(c, h, SEG_LOST_MESSAGES, first, known.offset);
+    if (messages)
+        have_raised(c, h);
+    if (lost || a->epoch < h->epoch) { /* at least it has lost that we began */
+        lose(c, h);
     } else if (a->epoch > h->epoch || (a->epoch == h->epoch && !is_ours(c, a->owner))) {
         /* Before the offsets: it may have been moved back, which is no loss. A server that lost our
          * acquire may have given the epoch to another. */
         lost_ownership(c, h);
-    } else if (a->committed < h->stored_offset || a->epoch < h->epoch) {
-        lose(c, h, SEG_LOST_ACKS, a->committed, h->stored_offset);
     } else {
         h->verified = true;
         if (a->clean || a->high < h->announced) { /* announced, but to another server, it seems */
@@ -359,7 +370,10 @@ static void on_committed(void *arg, const sg_result *r) {
         /* OLD: the cursor is past what we hold. Whoever did that, we are not its owner. */
         lost_ownership(c, h);
     } else if (v.answer.kind == SG_CURSOR_AHEAD) {
-        lose(c, h, SEG_LOST_MESSAGES, v.answer.number, h->fetch_at);
+        sg_consumer_loss(
+            c, &(seg_loss){SEG_LOST_MESSAGES, h->partition, h->era, v.answer.number, h->fetch_at});
+        have_raised(c, h);
+        lose(c, h);
     } else {
         not_done(c, h, &v.answer);
     }

@@ -51,6 +51,8 @@ void sg_lane_knows(sg_lane *lane, const sg_outbatch *b) {
 
 /* There is no callback for it: a send that waits ends with it, or the next one. */
 static void fail_one(seg_producer *p, sg_lane *lane, const seg_loss *loss) {
+    if (lane->open != NULL && sg_list_empty(&lane->ready))
+        sg_lane_close_open(lane);
     sg_node *first = sg_list_first(&lane->ready);
     sg_outbatch *b = first != NULL ? SG_OF(first, sg_outbatch, node) : NULL;
     seg_error err;

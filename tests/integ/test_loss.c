@@ -413,3 +413,31 @@ TEST(a_former_owner_is_told) {
     proxy_stop(x);
     tear_down(b);
 }
+
+/* It loses what it had read, and of what is left some that it had acknowledged: both are told. */
+TEST(messages_and_acknowledgements_are_lost_together) {
+    bench *b = set_up();
+    seg_consumer *k = join(b, b->c);
+    send_run(b->p, 0, 10);
+    rig_take(k, b->in, 10);
+    rig_ack(k, b->in->d, 4);
+    rig_commit(k);
+    snapshot(b);
+    send_run(b->p, 10, 5);
+    rig_take(k, b->in, 15);
+    rig_ack(k, b->in->d + 4, 8);
+    rig_commit(k);
+    go_back(b);
+    b->in->n = 0;
+    rig_take(k, b->in, 6);
+    rig_check_run(b->in, 0, 6, 4);
+    CHECK_EQ(b->by_consumer.n, 2);
+    CHECK_EQ(b->by_consumer.of[0].what, SEG_LOST_MESSAGES);
+    CHECK_EQ(b->by_consumer.of[0].first, 10);
+    CHECK_EQ(b->by_consumer.of[0].end, 15);
+    CHECK_EQ(b->by_consumer.of[1].what, SEG_LOST_ACKS);
+    CHECK_EQ(b->by_consumer.of[1].first, 4);
+    CHECK_EQ(b->by_consumer.of[1].end, 10);
+    seg_consumer_close(k);
+    tear_down(b);
+}
