@@ -189,7 +189,7 @@ TEST(eight_workers_keep_keys_in_order_and_are_six_times_as_fast) {
     int64_t alone = handle_all(&b, "one", 1), together = INT64_MAX / 6;
     /* The best of some: somebody else may need the processors. */
     for (int try = 0; try < 5 && alone < 6 * together; try++) {
-        char group[16];
+        char group[24];
         snprintf(group, sizeof group, "eight-%d", try);
         int64_t took = handle_all(&b, group, 8);
         together = took < together ? took : together;
