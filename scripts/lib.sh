@@ -30,6 +30,22 @@ trap 'exit 129' HUP
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
+# A signal ends a shell in the background, and leaves what it was waiting for. Each is stopped until its
+# children are known, so that it starts no more of them.
+end_with_children() { # PID...
+    for parent in "$@"; do
+        kill -STOP "$parent" 2>/dev/null || continue
+        # shellcheck disable=SC2046 # a list
+        set -- $(cat /proc/[0-9]*/status 2>/dev/null | awk -v parent="$parent" '
+            /^Pid:/ { pid = $2 }
+            /^PPid:/ && $2 == parent { print pid }
+        ')
+        kill "$parent"
+        kill -CONT "$parent"
+        end_with_children "$@"
+    done
+}
+
 # ---- Installing -------------------------------------------------------------------------------
 
 # Looks at what can be used rather than at what the package manager knows, so that a machine with
