@@ -120,6 +120,18 @@ static uint64_t check_gap(story *s, verdict *v, share *h, uint64_t x, const hist
     return end > x ? end : x + 1;
 }
 
+/* Does one of its key come before it that was settled under an earlier epoch, and that the server
+ * may not know to be? That one comes again first, when its attempt is stored. */
+static bool behind_unstored(story *s, share *h, const place *at, uint64_t epoch) {
+    const lane *l = lane_of(s, h->group, at);
+    for (size_t i = 0; l && i < l->n && l->places[i]->offset < at->offset; i++) {
+        const seen *e = story_seen(s, h, l->places[i]);
+        if (e->settled && !e->committed && e->settled_epoch < epoch)
+            return true;
+    }
+    return false;
+}
+
 /* What lies between what this owner had and what it is delivered now. */
 static void check_passed(story *s, verdict *v, share *h, reign *g, const history_record *r,
                          uint64_t poll) {
@@ -141,7 +153,8 @@ static void check_passed(story *s, verdict *v, share *h, reign *g, const history
             continue;
         /* It waits, or stands behind one that does: perhaps behind one that was settled, which a
          * server has forgotten. */
-        if (h->group->retries && (e->first || s->may_lose || in_the_way(s, h, at, r->epoch, poll)))
+        if (h->group->retries && (e->first || s->may_lose || in_the_way(s, h, at, r->epoch, poll) ||
+                                  behind_unstored(s, h, at, r->epoch)))
             continue;
         e->passed = r;
         e->passed_epoch = r->epoch;

@@ -136,9 +136,13 @@ void end_maxmemory(scene *s, fault *f) {
     ask(nodes_primary(&s->nodes), "CONFIG SET maxmemory %lld", 0);
 }
 
-/* A server that must fsync before it answers ends itself then; another one refuses writes. */
+/* A server that must fsync before it answers ends itself then; another one refuses writes. With that
+ * one, no write may succeed in part: Redis 7.0 cuts off such a part at a length of its AOF that is out
+ * of date after a truncated one was loaded, or a full resynchronisation. Then the file gets a gap of
+ * zeros, and the server never starts again. */
 bool begin_diskfull(scene *s, fault *f) {
-    nodes_limit_disk(&s->nodes, (int64_t)fault_chance(f, ROOM));
+    bool in_part = nodes_other(&s->nodes) == NULL;
+    nodes_limit_disk(&s->nodes, in_part ? (int64_t)fault_chance(f, ROOM) : 0);
     return true;
 }
 
