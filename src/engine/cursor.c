@@ -245,7 +245,7 @@ static void on_parted(void *arg, const sg_result *r) {
     if (!sg_consumer_enter(c))
         return;
     if (!a.lost && a.kind == SG_CURSOR_OK && sg_cursor_take_eras(&a, &eras)) {
-        if (sg_eras_lost(&eras, was.era, was.end, a.next, &first))
+        if (sg_eras_lost(&eras, &eras, was.era, was.end, a.next, &first))
             sg_consumer_loss(
                 c, &(seg_loss){SEG_LOST_MESSAGES, was.partition, was.era, first, was.end});
         else if (a.committed < was.stored && a.since == was.since)
@@ -285,12 +285,12 @@ static void compare(seg_consumer *c, sg_holding *h, seg_id known, sg_cursor_answ
         not_done(c, h, a);
         return;
     }
-    if (!sg_eras_follow(&h->eras, &eras)) {
+    bool lost = sg_eras_lost(&eras, &h->eras, known.era, known.offset, a->next, &first);
+    if (!lost && !sg_eras_follow(&h->eras, &eras)) {
         sg_eras_fini(&eras);
         h->not_before = sg_clock_ms() + RETRY_MS;
         return;
     }
-    bool lost = sg_eras_lost(&eras, known.era, known.offset, a->next, &first);
     sg_eras_fini(&eras);
     if (lost) {
         lose(c, h, SEG_LOST_MESSAGES, first, known.offset);
