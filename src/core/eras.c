@@ -74,11 +74,16 @@ uint64_t sg_eras_newest(const sg_eras *e) {
     return e->n > 0 ? e->all[e->n - 1].era : 0;
 }
 
-bool sg_eras_has(const sg_eras *e, uint64_t era) {
+/* NULL: it is not listed. */
+static const sg_era *find(const sg_eras *e, uint64_t era) {
     for (size_t i = e->n; i-- > 0;)
         if (e->all[i].era == era)
-            return true;
-    return false;
+            return &e->all[i];
+    return NULL;
+}
+
+bool sg_eras_has(const sg_eras *e, uint64_t era) {
+    return find(e, era) != NULL;
 }
 
 uint64_t sg_eras_of(const sg_eras *e, uint64_t offset) {
@@ -92,14 +97,34 @@ uint64_t sg_eras_before(const sg_eras *e, uint64_t offset) {
     return sg_eras_of(e, offset > 0 ? offset - 1 : 0);
 }
 
-bool sg_eras_lost(const sg_eras *e, uint64_t era, uint64_t end, uint64_t next, uint64_t *first) {
+/* Those that the server forgets are older than all that it lists. So one that is missing among the
+ * newer ones is gone, also where a still newer one begins past its end:
+ *
+ *     A, then B, then A   A: 1:0, up to 199   B: 1:0 10:100, up to 119   A again: 1:0 20:200 */
+static bool is_gone(const sg_eras *e, uint64_t era) {
+    return era > sg_eras_newest(e) || (e->n > 0 && era > e->all[0].era && !sg_eras_has(e, era));
+}
+
+bool sg_eras_lost(const sg_eras *e, const sg_eras *before, uint64_t era, uint64_t end,
+                  uint64_t next, uint64_t *first) {
     uint64_t survived = next;
     if (end == 0)
         return false;
-    if (era > sg_eras_newest(e)) /* a whole era is gone, however long the log has grown since */
-        survived = next < end ? next : end - 1;
     for (size_t i = e->n; i-- > 0 && e->all[i].era > era;)
         survived = e->all[i].start;
+    for (const sg_era *a; is_gone(e, era);) {
+        a = find(before, era);
+        if (survived >= end)
+            survived = end - 1; /* at least the last one */
+        if (a == NULL || a->start >= end)
+            break;
+        survived = a->start < survived ? a->start : survived;
+        if (a == before->all)
+            break;
+        era = a[-1].era;
+        for (size_t i = e->n; i-- > 0 && e->all[i].era > era;)
+            survived = e->all[i].start < survived ? e->all[i].start : survived;
+    }
     *first = survived;
     return end > survived;
 }

@@ -37,7 +37,9 @@ bool sg_eras_has(const sg_eras *e, uint64_t era);
 uint64_t sg_eras_of(const sg_eras *e, uint64_t offset);
 /* The place behind the message before `offset`, from which an XREAD goes on: its era. */
 uint64_t sg_eras_before(const sg_eras *e, uint64_t offset);
-/* Somebody knows of the messages before `end`, of which the last is of that era. Is one of them
- * gone from a log with these eras that ends before `next`? `first`: the first one that is. */
-bool sg_eras_lost(const sg_eras *e, uint64_t era, uint64_t end, uint64_t next, uint64_t *first);
+/* Somebody knows of the messages before `end`, of which the last is of that era, and knew of the
+ * eras `before`. Is one of them gone from a log with the eras `e` that ends before `next`? `first`:
+ * the first one that is. */
+bool sg_eras_lost(const sg_eras *e, const sg_eras *before, uint64_t era, uint64_t end,
+                  uint64_t next, uint64_t *first);
 #endif

@@ -281,6 +281,7 @@ static void free_consumer(seg_consumer *c) {
         sg_consumer_forget(h);
         sg_holding_free(h);
     }
+    sg_consumer_free_parted(c);
     for (uint32_t p = 0; c->log_keys != NULL && p < c->stream.partitions; p++)
         sg_free(c->log_keys[p]);
     sg_member_free(c->member);
@@ -440,6 +441,7 @@ static seg_consumer *consumer_new(seg_client *client) {
     atomic_init(&c->references, 1);
     sg_letters_init(&c->letters);
     sg_list_init(&c->todo);
+    sg_list_init(&c->partings);
     c->client = client;
     c->actor.run = run;
     c->actor.arg = c;

@@ -81,6 +81,7 @@ struct seg_consumer {
     size_t n_owned, turn;  /* turn: where the next poll begins */
     uint32_t stayed;       /* times that it stayed there */
     sg_list todo;
+    sg_list partings; /* partitions that were lost, of which it is to be asked what is left */
     sg_notice *notices; /* by partition */
     uint32_t *told;     /* partitions with a pending notice */
     size_t n_told;
@@ -206,7 +207,10 @@ bool sg_consumer_may_pass(seg_consumer *c, const seg_error *err);
 void sg_consumer_acquire(seg_consumer *c, sg_holding *h); /* begin as the owner */
 void sg_consumer_verify(seg_consumer *c, sg_holding *h);  /* is it still what we know? */
 /* The same of one that is another's by now, and was not compared before. */
-void sg_consumer_part(seg_consumer *c, const sg_holding *h);
+void sg_consumer_part(seg_consumer *c, sg_holding *h); /* takes its eras */
+/* Returns when to look again. */
+int64_t sg_consumer_ask_parted(seg_consumer *c, int64_t now);
+void sg_consumer_free_parted(seg_consumer *c);
 /* Commit what is settled; `final`: and hand over cleanly. */
 void sg_consumer_store(seg_consumer *c, sg_holding *h, bool final);
 int64_t sg_coordinate(seg_consumer *c, int64_t now);

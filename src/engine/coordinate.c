@@ -389,6 +389,7 @@ int64_t sg_coordinate(seg_consumer *c, int64_t now) {
             sg_consumer_changed(c); /* poll gives up what it waits for */
         else if (c->isolate_until != 0)
             due = earlier(due, c->isolate_until);
+        due = earlier(due, sg_consumer_ask_parted(c, now));
         for (sg_node *n = c->todo.head.next, *next; n != &c->todo.head; n = next) {
             next = n->next;
             due = earlier(due, serve(c, SG_OF(n, sg_holding, todo), now));

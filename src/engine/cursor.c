@@ -197,10 +197,10 @@ typedef struct known {
 } known;
 
 /* Tell what of it is gone; false: nothing. `messages`: some of those that were read. */
-static bool tell_lost(seg_consumer *c, const known *k, const sg_cursor_answer *a,
-                      const sg_eras *eras, bool *messages) {
+static bool tell_lost(seg_consumer *c, const known *k, const sg_eras *before,
+                      const sg_cursor_answer *a, const sg_eras *eras, bool *messages) {
     uint64_t first = k->end, stored = k->stored;
-    *messages = sg_eras_lost(eras, k->era, k->end, a->next, &first);
+    *messages = sg_eras_lost(eras, before, k->era, k->end, a->next, &first);
     if (*messages)
         sg_consumer_loss(c, &(seg_loss){SEG_LOST_MESSAGES, k->partition, k->era, first, k->end});
     stored = *messages && stored > first ? first : stored; /* of what is there still */
@@ -246,36 +246,78 @@ static void lose(seg_consumer *c, sg_holding *h) {
 /* A partition that was lost together with the connection: others go on with it, but only we can tell
  * that something of what we had is gone. */
 typedef struct parting {
+    sg_node node; /* in the consumer's while it is not asked about */
     seg_consumer *consumer;
     known known;
+    sg_eras eras;
+    int64_t not_before;
 } parting;
 
+static void free_parting(parting *was) {
+    sg_eras_fini(&was->eras);
+    sg_free(was);
+}
+
+/* No answer, or one that may pass: asked again. A server that has just come back may go again. */
 static void on_parted(void *arg, const sg_result *r) {
-    parting was = *(parting *)arg;
-    seg_consumer *c = was.consumer;
+    parting *was = arg;
+    seg_consumer *c = was->consumer;
     sg_eras eras = {NULL, 0};
     sg_cursor_answer a;
     bool messages;
-    sg_free(arg);
     sg_cursor_read_answer(r, &a);
-    if (!sg_consumer_enter(c))
+    if (!sg_consumer_enter(c)) {
+        free_parting(was);
         return;
+    }
     if (!a.lost && a.kind == SG_CURSOR_OK && sg_cursor_take_eras(&a, &eras)) {
-        tell_lost(c, &was.known, &a, &eras, &messages);
+        tell_lost(c, &was->known, &was->eras, &a, &eras, &messages);
         sg_eras_fini(&eras);
+        free_parting(was);
+    } else if (a.lost || (a.kind == SG_CURSOR_REFUSED && seg_status_retriable(a.err.status))) {
+        was->not_before = a.lost ? 0 : sg_clock_ms() + RETRY_MS;
+        sg_list_push(&c->partings, &was->node);
+    } else {
+        free_parting(was);
     }
     sg_consumer_leave(c);
 }
 
-void sg_consumer_part(seg_consumer *c, const sg_holding *h) {
-    parting *was = sg_alloc(sizeof *was);
-    if (was != NULL)
-        *was = (parting){c, {h->partition, h->era, h->fetch_at, h->stored_offset, h->since}};
-    if (was != NULL && sg_cursor_read_send(c->client->commands, &c->stream, c->group.name,
-                                           h->partition, on_parted, was))
-        c->pending++;
-    else
-        sg_free(was);
+void sg_consumer_part(seg_consumer *c, sg_holding *h) {
+    parting *was = sg_calloc(1, sizeof *was);
+    if (was == NULL)
+        return;
+    *was = (parting){.consumer = c,
+                     .known = {h->partition, h->era, h->fetch_at, h->stored_offset, h->since},
+                     .eras = h->eras};
+    h->eras = (sg_eras){NULL, 0};
+    sg_list_push(&c->partings, &was->node);
+    sg_loop_wake(&c->actor);
+}
+
+int64_t sg_consumer_ask_parted(seg_consumer *c, int64_t now) {
+    int64_t due = INT64_MAX;
+    if (!sg_conn_up(c->client->commands))
+        return due;
+    for (sg_node *n = c->partings.head.next, *next; n != &c->partings.head; n = next) {
+        parting *was = SG_OF(n, parting, node);
+        next = n->next;
+        int64_t at = was->not_before;
+        if (now >= at && sg_cursor_read_send(c->client->commands, &c->stream, c->group.name,
+                                             was->known.partition, on_parted, was)) {
+            c->pending++;
+            sg_list_remove(&was->node);
+            continue;
+        }
+        at = now >= at ? now + RETRY_MS : at;
+        due = at < due ? at : due;
+    }
+    return due;
+}
+
+void sg_consumer_free_parted(seg_consumer *c) {
+    for (sg_node *n; (n = sg_list_pop(&c->partings)) != NULL;)
+        free_parting(SG_OF(n, parting, node));
 }
 
 /* ---- verify ------------------------------------------------------------------------------ */
@@ -295,13 +337,13 @@ static void compare(seg_consumer *c, sg_holding *h, seg_id read, sg_cursor_answe
         not_done(c, h, a);
         return;
     }
-    if (!sg_eras_follow(&h->eras, &eras)) {
+    known k = {h->partition, read.era, read.offset, h->stored_offset, h->since};
+    bool messages, lost = tell_lost(c, &k, &h->eras, a, &eras, &messages);
+    if (!lost && !sg_eras_follow(&h->eras, &eras)) {
         sg_eras_fini(&eras);
         h->not_before = sg_clock_ms() + RETRY_MS;
         return;
     }
-    known k = {h->partition, read.era, read.offset, h->stored_offset, h->since};
-    bool messages, lost = tell_lost(c, &k, a, &eras, &messages);
     sg_eras_fini(&eras);
     if (messages)
         have_raised(c, h);

@@ -94,7 +94,8 @@ static void renumber(sg_lane *lane, bool lost) {
 
 static void resume(seg_producer *p, sg_lane *lane, const sg_append_answer *a) {
     uint64_t first, stored = a->generation == lane->generation ? a->sequence : 0;
-    seg_status s = sg_eras_read(&lane->eras, a->eras);
+    sg_eras eras = {NULL, 0};
+    seg_status s = sg_eras_read(&eras, a->eras);
     if (s != SEG_OK) {
         sg_fail(&lane->refusal, s,
                 s == SEG_ENOMEM ? "out of memory"
@@ -103,7 +104,10 @@ static void resume(seg_producer *p, sg_lane *lane, const sg_append_answer *a) {
         lane->not_before = sg_clock_ms() + RETRY_MS;
         return;
     }
-    bool lost = sg_eras_lost(&lane->eras, lane->known.era, lane->known.offset, a->next, &first);
+    bool lost =
+        sg_eras_lost(&eras, &lane->eras, lane->known.era, lane->known.offset, a->next, &first);
+    sg_eras_fini(&lane->eras);
+    lane->eras = eras;
     lane->doubtful = false;
     if (a->generation > lane->generation || stored < lane->known_seq) {
         if (a->generation > lane->generation)

@@ -52,8 +52,11 @@ static void check_offset(const sg_eras *e, uint64_t offset) {
 
 /* Somebody knows of what is before `end`, the last of it in `era`. */
 static void check_lost(const sg_eras *e, uint64_t era, uint64_t end, uint64_t next) {
-    uint64_t first = UINT64_MAX, survived = next;
-    bool lost = sg_eras_lost(e, era, end, next, &first);
+    static const sg_eras none = {NULL, 0};
+    uint64_t first = UINT64_MAX, same = UINT64_MAX, survived = next;
+    bool lost = sg_eras_lost(e, &none, era, end, next, &first);
+    FUZZ_CHECK(!sg_eras_has(e, era) ||
+               (lost == sg_eras_lost(e, e, era, end, next, &same) && first == same));
     for (size_t i = e->n; i-- > 0;)
         if (e->all[i].era > era)
             survived = e->all[i].start;
@@ -61,8 +64,20 @@ static void check_lost(const sg_eras *e, uint64_t era, uint64_t end, uint64_t ne
         FUZZ_CHECK(!lost);
     else if (era > sg_eras_newest(e))
         FUZZ_CHECK(lost && first < end && first <= next);
+    else if (era > e->all[0].era && !sg_eras_has(e, era))
+        FUZZ_CHECK(lost && first < end && first <= survived);
     else
         FUZZ_CHECK(lost ? first == survived && first < end : survived >= end);
+}
+
+/* Of an era that is gone, nothing survived. */
+static void check_gone(const sg_eras *fresh, const sg_eras *e, uint64_t end, uint64_t next) {
+    for (size_t i = 0; i < e->n; i++) {
+        uint64_t first = UINT64_MAX;
+        bool lost = sg_eras_lost(fresh, e, e->all[i].era, end, next, &first);
+        if (e->all[i].era > fresh->all[0].era && !sg_eras_has(fresh, e->all[i].era) && end > 0)
+            FUZZ_CHECK(lost && first < end && (first <= e->all[i].start || e->all[i].start >= end));
+    }
 }
 
 /* What was known stays, and what is newer comes behind it. */
@@ -96,7 +111,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len) {
         check_offset(&e, offset);
         check_lost(&e, next, offset, next);
         check_lost(&e, sg_eras_newest(&e) + 1, offset, next);
-        (void)read_list(&fresh, in);
+        if (read_list(&fresh, in))
+            check_gone(&fresh, &e, offset, next);
         check_follow(&e, &fresh);
     }
     sg_eras_fini(&e);

@@ -310,6 +310,25 @@ TEST(an_active_group_is_not_moved_unless_that_is_asked_for) {
 }
 
 /* No epoch is given twice, to a move or to a member. */
+/* The server was replaced, and what it gave last is lost: neither begin nor finish gives it again. */
+TEST(another_life_gives_other_epochs) {
+    group g;
+    group_start(&g, 1);
+    CHECK_STR(begin(&g, "0", "0"), "OK 1");
+    group_sync(&g, "a", (sync_args){.op = "join"});
+    raw_cmd(&g.raw, "HSET %s life 0123456789", RAW_KEY(&g.raw, 'g'));
+    long long epoch = strtoll(begin(&g, "1", "0") + 3, NULL, 10);
+    CHECK_GT(epoch, 1000000000000LL);
+    CHECK_STR(begin(&g, "1", "0"), raw_line("OK %lld", epoch + 1));
+    group_stop(&g);
+    group_start(&g, 1);
+    group_sync(&g, "a", (sync_args){.op = "join"});
+    CHECK_STR(begin(&g, "1", "0"), "OK 2");
+    raw_cmd(&g.raw, "HSET %s life 0123456789", RAW_KEY(&g.raw, 'g'));
+    CHECK_GT(strtoll(finish(&g, "0:2", NULL) + 3, NULL, 10), 1000000000000LL);
+    group_stop(&g);
+}
+
 TEST(every_begin_takes_an_epoch) {
     group g;
     group_start(&g, 1);

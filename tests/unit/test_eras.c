@@ -90,25 +90,52 @@ TEST(newer_ones_are_added) {
 /* An era in which nothing survived is not listed: what was read in it is gone as a whole. */
 TEST(what_was_lost) {
     uint64_t first = 0;
-    sg_eras e = eras_of("1:0 10:6 20:9");
-    CHECK(!sg_eras_lost(&e, 1, 0, 12, &first)); /* knows nothing */
-    CHECK(!sg_eras_lost(&e, 1, 6, 12, &first));
-    CHECK(sg_eras_lost(&e, 1, 7, 12, &first));
+    sg_eras e = eras_of("1:0 10:6 20:9"), none = {NULL, 0};
+    CHECK(!sg_eras_lost(&e, &none, 1, 0, 12, &first)); /* knows nothing */
+    CHECK(!sg_eras_lost(&e, &none, 1, 6, 12, &first));
+    CHECK(sg_eras_lost(&e, &none, 1, 7, 12, &first));
     CHECK_EQ(first, 6);
-    CHECK(!sg_eras_lost(&e, 10, 9, 12, &first));
-    CHECK(sg_eras_lost(&e, 10, 15, 12, &first));
+    CHECK(!sg_eras_lost(&e, &none, 10, 9, 12, &first));
+    CHECK(sg_eras_lost(&e, &none, 10, 15, 12, &first));
     CHECK_EQ(first, 9);
-    CHECK(sg_eras_lost(&e, 5, 8, 12, &first)); /* an era of which nothing is left */
+    CHECK(sg_eras_lost(&e, &none, 5, 8, 12, &first)); /* an era of which nothing is left */
     CHECK_EQ(first, 6);
-    CHECK(!sg_eras_lost(&e, 20, 12, 12, &first));
-    CHECK(sg_eras_lost(&e, 20, 13, 12, &first)); /* no newer era yet, but a shorter log */
+    CHECK(!sg_eras_lost(&e, &none, 20, 12, 12, &first));
+    CHECK(sg_eras_lost(&e, &none, 20, 13, 12, &first)); /* no newer era yet, but a shorter log */
     CHECK_EQ(first, 12);
     /* An era that the log does not know: all of it, and so at least the last one. */
-    CHECK(sg_eras_lost(&e, 30, 15, 12, &first));
+    CHECK(sg_eras_lost(&e, &none, 30, 15, 12, &first));
     CHECK_EQ(first, 12);
-    CHECK(sg_eras_lost(&e, 30, 10, 12, &first));
+    CHECK(sg_eras_lost(&e, &none, 30, 10, 12, &first));
     CHECK_EQ(first, 9);
     sg_eras_fini(&e);
+}
+
+/* The first server comes back with what only it had, after another one had begun an era of its own in
+ * that place: the log is as long as before, and longer, and yet all of that era is gone. */
+TEST(an_era_that_was_lost_as_a_whole) {
+    uint64_t first = 0;
+    sg_eras back = eras_of("1:0 20:200"), known = eras_of("1:0 10:100"), none = {NULL, 0};
+    CHECK(sg_eras_lost(&back, &known, 10, 120, 200, &first));
+    CHECK_EQ(first, 100);
+    CHECK(sg_eras_lost(&back, &none, 10, 120, 200, &first)); /* it has not heard where it began */
+    CHECK_EQ(first, 119);
+    CHECK(!sg_eras_lost(&back, &known, 1, 100, 200, &first));
+    sg_eras_fini(&back);
+    back = eras_of("1:0"); /* before anything was appended to it again */
+    CHECK(sg_eras_lost(&back, &known, 10, 120, 200, &first));
+    CHECK_EQ(first, 100);
+    CHECK(sg_eras_lost(&back, &known, 10, 120, 90, &first));
+    CHECK_EQ(first, 90);
+    sg_eras_fini(&known);
+    known = eras_of("1:0 5:60 10:100"); /* two of them */
+    CHECK(sg_eras_lost(&back, &known, 10, 120, 200, &first));
+    CHECK_EQ(first, 60);
+    sg_eras_fini(&back);
+    back = eras_of("20:110"); /* older ones are forgotten with what they had: it says nothing */
+    CHECK(!sg_eras_lost(&back, &known, 5, 80, 200, &first));
+    sg_eras_fini(&back);
+    sg_eras_fini(&known);
 }
 
 TEST(without_memory_nothing_changes) {

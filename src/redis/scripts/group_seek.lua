@@ -31,20 +31,29 @@ local function n2s(n) return string.format('%.0f', n) end
 local m = redis.call('HMGET', meta, 'inc', 'phase')
 if not m[1] or m[2] == 'deleting' then return {'GONE', 'stream'} end
 if m[1] ~= inc then return {'LOST', 'stream'} end
-local g = redis.call('HMGET', group, 'gid', 'phase', 'epoch', 'clock', 'wall')
+local g = redis.call('HMGET', group, 'gid', 'phase', 'epoch', 'clock', 'wall', 'life')
 if not g[1] or g[2] == 'deleting' then return {'GONE', 'group'} end
 if g[1] ~= gid then return {'LOST', 'group'} end
 local epoch = math.max(tonumber(g[3]), tonumber(floor))
+local time = redis.call('TIME')
+local wall = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+
+-- As in group_sync: what another life of the server gives is past all that was given before, and maybe lost.
+local function new_life()
+    local life = string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)') or 'unknown'
+    if life == g[6] then return end
+    if g[6] then epoch = math.max(epoch, wall) end
+    redis.call('HSET', group, 'life', life)
+end
 
 if op == 'begin' then
     if force ~= '1' then
-        local time = redis.call('TIME')
-        local wall = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
         -- As in group_delete: a member that is alive renews within the gap.
         local now = tonumber(g[4]) + math.max(0, wall - tonumber(g[5]))
         local live = redis.call('ZCOUNT', leases, '(' .. n2s(now), '+inf')
         if live > 0 then return {'ACTIVE', live} end
     end
+    new_life()
     redis.call('HSET', group, 'epoch', n2s(epoch + 1))
     return {'OK', n2s(epoch + 1)}
 end
@@ -72,6 +81,7 @@ end
 -- In order, so that a replay of the same call gives the same epochs.
 table.sort(stale, function(a, b) return tonumber(a[1]) < tonumber(b[1]) end)
 local flat = {}
+if #stale > 0 then new_life() end
 for _, part in ipairs(stale) do
     epoch = epoch + 1
     flat[#flat + 1] = part[1]
