@@ -55,12 +55,7 @@ void sg_consumer_overtaken(seg_consumer *c, sg_holding *h, uint64_t first, uint6
 void sg_consumer_loss(seg_consumer *c, const seg_loss *loss) {
     sg_notice *n = &c->notices[loss->partition];
     seg_loss *of = loss->what == SEG_LOST_ACKS ? &n->lost_acks : &n->lost_messages;
-    bool more = of->end > 0 && of->era == loss->era; /* not told of the one before yet */
-    uint64_t first = more && of->first < loss->first ? of->first : loss->first;
-    uint64_t end = more && of->end > loss->end ? of->end : loss->end;
-    *of = *loss;
-    of->first = first;
-    of->end = end;
+    *of = sg_loss_join(of, loss);
     c->stats.losses++;
     sg_loss_log(&c->client->log, c->stream.name, loss);
     sg_consumer_notice(c, loss->partition);

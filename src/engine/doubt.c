@@ -74,11 +74,7 @@ static void tell(seg_producer *p, sg_lane *lane, uint64_t first) {
     }
     if (lane->loss.end == 0)
         p->n_losses++;
-    else if (lane->loss.era == loss.era) { /* it has not heard of the one before yet */
-        loss.first = lane->loss.first < first ? lane->loss.first : first;
-        loss.end = lane->loss.end > loss.end ? lane->loss.end : loss.end;
-    }
-    lane->loss = loss;
+    lane->loss = sg_loss_join(&lane->loss, &loss);
     sg_producer_signal(p);
     sg_cond_broadcast(&p->changed);
 }

@@ -18,6 +18,15 @@ void sg_loss_error(const seg_loss *l, seg_error *err) {
                 l->partition, l->era, l->first, l->end);
 }
 
+seg_loss sg_loss_join(const seg_loss *before, const seg_loss *now) {
+    seg_loss both = *now;
+    if (before->end > 0 && before->first < both.first)
+        both.first = before->first;
+    if (before->end > both.end)
+        both.end = before->end;
+    return both;
+}
+
 void sg_loss_log(sg_log *log, const char *stream, const seg_loss *l) {
     seg_error err;
     sg_loss_error(l, &err);

@@ -7,5 +7,8 @@
 
 /* As the result of a call: SEG_ELOST. */
 void sg_loss_error(const seg_loss *loss, seg_error *err);
+/* The loss that is told where the one before was not told yet (end 0: there was none): no less than
+ * both. What came between them, and is there, counts as gone where the era changed meanwhile. */
+seg_loss sg_loss_join(const seg_loss *before, const seg_loss *now);
 void sg_loss_log(sg_log *log, const char *stream, const seg_loss *loss);
 #endif
