@@ -81,7 +81,7 @@ struct seg_consumer {
     size_t n_owned, turn;  /* turn: where the next poll begins */
     uint32_t stayed;       /* times that it stayed there */
     sg_list todo;
-    sg_list partings; /* partitions that were lost, of which it is to be asked what is left */
+    sg_list partings;   /* partitions that were lost, of which it is to be asked what is left */
     sg_notice *notices; /* by partition */
     uint32_t *told;     /* partitions with a pending notice */
     size_t n_told;
