@@ -338,7 +338,7 @@ SEG_API seg_status seg_group_seek(seg_seek_plan **out, seg_client *c, const char
  * else is delivered or sent, and goes on. */
 typedef enum seg_loss_what {
     /* The messages first .. end - 1, which this producer had sent, or this consumer had read, are
-     * gone; all before them are there. The last of them was of `era`, others may be of older ones. */
+     * gone; all before them are there. The newest was of `era`, others may be of older ones. */
     SEG_LOST_MESSAGES = 1,
     /* The group had acknowledged up to `end`, and the server knows only of what is before `first`:
      * what lies between may be delivered again. */

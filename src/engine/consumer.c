@@ -55,6 +55,8 @@ void sg_consumer_overtaken(seg_consumer *c, sg_holding *h, uint64_t first, uint6
 void sg_consumer_loss(seg_consumer *c, const seg_loss *loss) {
     sg_notice *n = &c->notices[loss->partition];
     seg_loss *of = loss->what == SEG_LOST_ACKS ? &n->lost_acks : &n->lost_messages;
+    if (c->on_loss == NULL && of->end == 0)
+        c->n_untold++;
     *of = sg_loss_join(of, loss);
     c->stats.losses++;
     sg_loss_log(&c->client->log, c->stream.name, loss);

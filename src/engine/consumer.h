@@ -95,7 +95,7 @@ struct seg_consumer {
     int64_t close_deadline;
     size_t buffered; /* sum of the holdings', kept by them */
     bool dry;        /* the last look found nothing that it could deliver */
-    seg_error loss;  /* that there is no callback for: the next poll ends with it */
+    size_t n_untold; /* losses that there is no callback for: each ends a poll */
     seg_error fault; /* why it is over; status SEG_OK while it is not */
     seg_consumer_stats stats;
 

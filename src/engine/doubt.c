@@ -49,18 +49,18 @@ void sg_lane_knows(sg_lane *lane, const sg_outbatch *b) {
 
 /* ---- loss --------------------------------------------------------------------------------- */
 
-/* There is no callback for it: a send that waits ends with it, or the next one. */
-static void fail_one(seg_producer *p, sg_lane *lane, const seg_loss *loss) {
+/* There is no callback for it: a send that waits ends with it. False: none that could; the next. */
+static bool fail_one(sg_lane *lane, const seg_loss *loss) {
     if (lane->open != NULL && sg_list_empty(&lane->ready))
         sg_lane_close_open(lane);
     sg_node *first = sg_list_first(&lane->ready);
     sg_outbatch *b = first != NULL ? SG_OF(first, sg_outbatch, node) : NULL;
     seg_error err;
+    if (b == NULL || b->forwarding || b->unsure)
+        return false;
     sg_loss_error(loss, &err);
-    if (b != NULL && !b->forwarding && !b->unsure)
-        sg_lane_give_up(lane, b, err.status, err.text);
-    else
-        p->loss = err;
+    sg_lane_give_up(lane, b, err.status, err.text);
+    return true;
 }
 
 static void tell(seg_producer *p, sg_lane *lane, uint64_t first) {
@@ -68,10 +68,8 @@ static void tell(seg_producer *p, sg_lane *lane, uint64_t first) {
                      lane->known.offset};
     p->stats.losses++;
     sg_loss_log(&p->client->log, p->stream.name, &loss);
-    if (p->on_loss == NULL) {
-        fail_one(p, lane, &loss);
+    if (p->on_loss == NULL && fail_one(lane, &loss))
         return;
-    }
     if (lane->loss.end == 0)
         p->n_losses++;
     lane->loss = sg_loss_join(&lane->loss, &loss);

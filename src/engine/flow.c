@@ -20,7 +20,7 @@ void sg_consumer_signal(seg_consumer *c) {
         c->dry = true; /* as a poll would have found: others must be read for it */
         sg_loop_wake(&c->actor);
     }
-    bool something = c->n_told > 0 || atomic_load(&c->stopping) || c->closing ||
+    bool something = c->n_told > 0 || c->n_untold > 0 || atomic_load(&c->stopping) || c->closing ||
                      c->fault.status != SEG_OK || (c->resting && !c->back) || deliverable;
     sg_event_set(&c->event, something);
 }

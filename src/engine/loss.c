@@ -4,18 +4,17 @@
 
 #include "core/error.h"
 
-void sg_loss_error(const seg_loss *l, seg_error *err) {
+seg_status sg_loss_error(const seg_loss *l, seg_error *err) {
     if (l->what == SEG_LOST_ACKS)
-        sg_fail(err, SEG_ELOST,
-                "the server lost acknowledgements of partition %" PRIu32 ": up to offset %" PRIu64
-                " they were stored, and now only up to %" PRIu64
-                "; what lies between may be delivered again",
-                l->partition, l->end, l->first);
-    else
-        sg_fail(err, SEG_ELOST,
-                "the server lost messages of partition %" PRIu32 ": era %" PRIu64
-                " ends before offset %" PRIu64 " now, and was known up to %" PRIu64,
-                l->partition, l->era, l->first, l->end);
+        return sg_fail(err, SEG_ELOST,
+                       "the server lost acknowledgements of partition %" PRIu32
+                       ": up to offset %" PRIu64 " they were stored, and now only up to %" PRIu64
+                       "; what lies between may be delivered again",
+                       l->partition, l->end, l->first);
+    return sg_fail(err, SEG_ELOST,
+                   "the server lost messages of partition %" PRIu32 ": era %" PRIu64
+                   " ends before offset %" PRIu64 " now, and was known up to %" PRIu64,
+                   l->partition, l->era, l->first, l->end);
 }
 
 seg_loss sg_loss_join(const seg_loss *before, const seg_loss *now) {

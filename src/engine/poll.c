@@ -393,13 +393,9 @@ static void tell_overtaken(seg_consumer *c, uint32_t p) {
 
 static void tell_loss(seg_consumer *c, seg_loss *of) {
     seg_loss loss = *of;
-    if (loss.end == 0)
+    if (loss.end == 0 || c->on_loss == NULL)
         return;
     of->end = 0;
-    if (c->on_loss == NULL) {
-        sg_loss_error(&loss, &c->loss);
-        return;
-    }
     sg_mutex_unlock(&c->lock);
     c->on_loss(&loss, c->loss_arg);
     sg_mutex_lock(&c->lock);
@@ -422,8 +418,8 @@ void sg_consumer_tell(seg_consumer *c) {
         for (size_t i = 0; i < c->n_told; i++) {
             uint32_t p = c->told[i];
             const sg_notice *notice = &c->notices[p];
-            if (news_of(c, p) != 0 || notice->overtaken > 0 || notice->lost_messages.end > 0 ||
-                notice->lost_acks.end > 0)
+            bool lost = notice->lost_messages.end > 0 || notice->lost_acks.end > 0;
+            if (news_of(c, p) != 0 || notice->overtaken > 0 || (lost && c->on_loss != NULL))
                 c->told[kept++] = p;
             else
                 c->notices[p].pending = false;
@@ -433,11 +429,17 @@ void sg_consumer_tell(seg_consumer *c) {
 }
 
 bool sg_consumer_untold(seg_consumer *c, seg_error *err) {
-    if (c->loss.status == SEG_OK)
-        return false;
-    sg_fail(err, c->loss.status, "%s", c->loss.text);
-    c->loss.status = SEG_OK;
-    return true;
+    for (uint32_t p = 0; c->n_untold > 0 && p < c->stream.partitions; p++) {
+        sg_notice *n = &c->notices[p];
+        seg_loss *of = n->lost_messages.end > 0 ? &n->lost_messages : &n->lost_acks;
+        if (of->end == 0)
+            continue;
+        c->n_untold--;
+        sg_loss_error(of, err);
+        of->end = 0;
+        return true;
+    }
+    return false;
 }
 
 /* ---- poll --------------------------------------------------------------------------------- */

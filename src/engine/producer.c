@@ -9,6 +9,7 @@
 #include "core/error.h"
 #include "core/partitioner.h"
 #include "engine/admin.h"
+#include "engine/loss.h"
 
 #define KEY_MAX         (64u * 1024)
 #define MIB             ((size_t)1024 * 1024)
@@ -107,6 +108,20 @@ static sg_lane *lane_of(seg_producer *p, const message *m) {
     return &p->lanes[p->turn];
 }
 
+/* Lock held. One that the application has not heard of: it hears of it now. */
+static bool next_loss(seg_producer *p, seg_loss *loss) {
+    for (uint32_t i = 0; p->n_losses > 0 && i < p->stream.partitions; i++) {
+        *loss = p->lanes[i].loss;
+        p->lanes[i].loss.end = 0;
+        if (loss->end > 0) {
+            p->n_losses--;
+            sg_producer_signal(p);
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Lock held. Begin the lane's open batch. `*wake`: somebody has to look after its deadline. */
 static bool open_batch(seg_producer *p, sg_lane *lane, const message *m, bool *wake) {
     const seg_record *r = &m->record;
@@ -123,13 +138,11 @@ static bool open_batch(seg_producer *p, sg_lane *lane, const message *m, bool *w
 static seg_status enqueue(seg_producer *p, const message *m, seg_error *err) {
     const seg_record *r = &m->record;
     size_t slot = sg_slot_size(m->forward != NULL);
+    seg_loss loss;
     if (p->fault.status != SEG_OK)
         return sg_fail(err, p->fault.status, "%s", p->fault.text);
-    if (p->loss.status != SEG_OK && m->forward == NULL) {
-        sg_fail(err, p->loss.status, "%s", p->loss.text);
-        p->loss.status = SEG_OK;
-        return SEG_ELOST;
-    }
+    if (p->on_loss == NULL && m->forward == NULL && next_loss(p, &loss))
+        return sg_loss_error(&loss, err);
     sg_lane *lane = lane_of(p, m);
     size_t size =
         sg_batch_record_size(r, lane->open != NULL ? lane->open->writer.base_ts : r->timestamp);
@@ -234,7 +247,7 @@ seg_status sg_producer_forward(seg_producer *p, const seg_record *r, const sg_fo
 /* ---- outcomes ----------------------------------------------------------------------------- */
 
 void sg_producer_signal(seg_producer *p) {
-    sg_event_set(&p->event, !sg_list_empty(&p->done) || p->n_losses > 0);
+    sg_event_set(&p->event, !sg_list_empty(&p->done) || (p->on_loss != NULL && p->n_losses > 0));
 }
 
 int seg_producer_fd(seg_producer *p) {
@@ -260,13 +273,8 @@ static void run_callbacks(sg_outbatch *b) {
 
 /* Lock held; gives it up for each call. */
 static void tell_losses(seg_producer *p) {
-    for (uint32_t i = 0; p->n_losses > 0 && i < p->stream.partitions; i++) {
-        seg_loss loss = p->lanes[i].loss;
-        if (loss.end == 0)
-            continue;
-        p->lanes[i].loss.end = 0;
-        p->n_losses--;
-        sg_producer_signal(p);
+    seg_loss loss;
+    while (p->on_loss != NULL && next_loss(p, &loss)) {
         sg_mutex_unlock(&p->lock);
         p->on_loss(&loss, p->loss_arg);
         sg_mutex_lock(&p->lock);
@@ -303,7 +311,8 @@ seg_status seg_producer_poll(seg_producer *p, int64_t wait, seg_error *err) {
     sg_mutex_lock(&p->lock);
     seg_status s = begin_poll(p, err);
     if (s == SEG_OK) {
-        while (sg_list_empty(&p->done) && p->n_losses == 0 && p->stats.queued > 0) {
+        while (sg_list_empty(&p->done) && (p->on_loss == NULL || p->n_losses == 0) &&
+               p->stats.queued > 0) {
             int64_t left = deadline - sg_clock_ms();
             if (left <= 0)
                 break;

@@ -168,8 +168,7 @@ struct seg_producer {
     bool polling, closing;
     seg_loss_fn *on_loss;
     void *loss_arg;
-    size_t n_losses; /* lanes with a loss to tell of */
-    seg_error loss;  /* for which there is no callback: the next send ends with it */
+    size_t n_losses; /* lanes with a loss to tell of, by callback or by ending the next send */
     seg_error fault; /* why it is over; status SEG_OK while it is not */
     seg_producer_stats stats;
 

@@ -193,7 +193,7 @@ static seg_status begin(seg_consumer *c, seg_error *err) {
 static void attend(seg_consumer *c) {
     for (;;) {
         sg_consumer_tell(c);
-        if (is_over(c) || c->loss.status != SEG_OK)
+        if (is_over(c) || c->n_untold > 0)
             return;
         sg_cond_wait(&c->changed, &c->lock, SEG_FOREVER);
     }
