@@ -124,6 +124,46 @@ TEST(a_producer_is_told_and_goes_on) {
     tear_down(b);
 }
 
+static void keep_dump(const bench *b, const char *from, const char *to) {
+    char old[256], new[256];
+    snprintf(old, sizeof old, "%s/%s", server_dir(b->s), from);
+    snprintf(new, sizeof new, "%s/%s", server_dir(b->s), to);
+    CHECK_EQ(rename(old, new), 0);
+}
+
+/* A server's end was lost, and another's that took its place; then the first comes back, with what
+ * only it had. The log is longer than before, and all that the second had is gone. */
+TEST(the_first_server_comes_back) {
+    bench *b = set_up();
+    told t = {.n = 0};
+    send_run(b->p, 0, 10);
+    snapshot(b);
+    keep_dump(b, "dump.rdb", "second.rdb");
+    send_run(b->p, 10, 10);
+    snapshot(b);
+    keep_dump(b, "dump.rdb", "first.rdb");
+    keep_dump(b, "second.rdb", "dump.rdb");
+    go_back(b);
+    seg_producer *p = open_producer(b->c, &t);
+    seg_consumer *k = join(b, b->c);
+    send_run(p, 100, 5);
+    rig_take(k, b->in, 15);
+    rig_check_run(b->in, 10, 5, 100);
+    uint64_t era = b->in->d[14].id.era;
+    b->by_consumer.n = 0;
+    keep_dump(b, "first.rdb", "dump.rdb");
+    go_back(b);
+    WAIT_FOR(RIG_MS, hears(p, &t));
+    CHECK_EQ(t.n, 1);
+    CHECK_EQ(t.of[0].era, era);
+    CHECK_EQ(t.of[0].first, 10);
+    CHECK_EQ(t.of[0].end, 15);
+    CHECK_EQ(send_number(p, 200, NULL), SEG_OK);
+    seg_consumer_close(k);
+    seg_producer_close(p);
+    tear_down(b);
+}
+
 /* It has nothing to send, and hears of it all the same. */
 TEST(an_idle_producer_is_told) {
     bench *b = set_up();
@@ -176,6 +216,46 @@ TEST(without_a_callback_one_send_is_elost) {
     seg_position where;
     CHECK_EQ(send_number(p, 101, &where), SEG_OK);
     CHECK_EQ(where.id.offset, 10);
+    seg_producer_close(p);
+    tear_down(b);
+}
+
+/* Each partition has lost something: each is told of, one send after the other. */
+TEST(without_a_callback_each_partition_is_told_of) {
+    bench *b = set_up();
+    seg_error err;
+    seg_producer_stats stats;
+    seg_producer_options o;
+    seg_producer *p;
+    rig_stream(b->c, "wide", 3);
+    SEG_INIT(&o);
+    CHECK_OK(seg_producer_open(&p, b->c, "wide", &o, &err), &err);
+    seg_consumer *k = rig_consumer(b->c, "wide", &(rig_join){.group = "g"});
+    snapshot(b);
+    seg_record r;
+    SEG_INIT(&r);
+    r.value = (seg_bytes){"x", 1};
+    for (unsigned i = 0; i < 9; i++)
+        CHECK_OK(seg_send(p, &r, NULL, &err), &err);
+    rig_take(k, b->in, 9);
+    go_back(b);
+    SEG_INIT(&stats);
+    WAIT_FOR(RIG_MS, (seg_producer_get_stats(p, &stats), stats.losses == 3));
+    for (unsigned i = 0; i < 3; i++)
+        CHECK_STATUS(seg_send(p, &r, NULL, &err), SEG_ELOST, &err);
+    CHECK_OK(seg_send(p, &r, NULL, &err), &err);
+    unsigned heard = 0;
+    WAIT_FOR(RIG_MS, rig_stats(k).losses == 3);
+    for (seg_batch *batch; heard < 3;) {
+        seg_status s = seg_consumer_poll(&batch, k, 10, 0, &err);
+        if (s == SEG_ELOST)
+            heard++;
+        else
+            FAIL("poll said %d after %u losses", (int)s, heard);
+    }
+    b->in->n = 0;
+    rig_take(k, b->in, 1);
+    seg_consumer_close(k);
     seg_producer_close(p);
     tear_down(b);
 }
@@ -308,6 +388,7 @@ TEST(without_a_callback_one_run_is_elost) {
     bench *b = set_up();
     runner r = {.k = rig_consumer(b->c, "s", &(rig_join){.group = "g"})};
     pthread_t thread;
+    uint64_t ended = 0;
     send_run(b->p, 0, 5);
     snapshot(b);
     CHECK_EQ(pthread_create(&thread, NULL, run, &r), 0);
@@ -316,6 +397,11 @@ TEST(without_a_callback_one_run_is_elost) {
     go_back(b);
     CHECK_EQ(pthread_join(thread, NULL), 0);
     CHECK_EQ(r.status, SEG_ELOST);
+    while (rig_stats(r.k).losses > ++ended) { /* of acknowledgements, where some were stored */
+        CHECK_EQ(pthread_create(&thread, NULL, run, &r), 0);
+        CHECK_EQ(pthread_join(thread, NULL), 0);
+        CHECK_EQ(r.status, SEG_ELOST);
+    }
     CHECK_EQ(pthread_create(&thread, NULL, run, &r), 0);
     send_run(b->p, 100, 5);
     WAIT_FOR(RIG_MS, rig_lag(b->c, "s", "g") == 0);

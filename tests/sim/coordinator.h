@@ -82,8 +82,8 @@ typedef struct sync_answer {
 void coordinator_sync(coordinator *c, int64_t wall, const sync_call *call, sync_answer *out);
 
 /* group_seek: takes an epoch, and returns it; then grants the owned partitions anew. */
-uint64_t coordinator_seek_begin(coordinator *c, uint64_t floor);
-uint32_t coordinator_seek_finish(coordinator *c, uint64_t moved); /* whom it woke */
+uint64_t coordinator_seek_begin(coordinator *c, int64_t wall, uint64_t floor);
+uint32_t coordinator_seek_finish(coordinator *c, int64_t wall, uint64_t moved); /* whom it woke */
 
 /* Somebody deleted a key of the group. */
 void coordinator_forget_leases(coordinator *c);

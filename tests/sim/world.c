@@ -277,11 +277,11 @@ static void move_group(world *w) {
     for (uint32_t p = 0; p < w->plan->partitions; p++) {
         floor = w->cursors[p].epoch > floor ? w->cursors[p].epoch : floor;
     }
-    epoch = coordinator_seek_begin(&w->group, floor);
+    epoch = coordinator_seek_begin(&w->group, world_wall(w), floor);
     for (uint32_t p = 0; p < w->plan->partitions; p++) {
         cursor_seek(&w->cursors[p], epoch);
     }
-    wake(w, coordinator_seek_finish(&w->group, epoch));
+    wake(w, coordinator_seek_finish(&w->group, world_wall(w), epoch));
 }
 
 /* It is another server: what was sent to the one before does not come any more. */
