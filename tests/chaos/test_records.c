@@ -124,7 +124,7 @@ TEST(a_killed_process_leaves_all_that_it_wrote) {
     history_close(h);
     history_log l = load();
     CHECK_EQ(l.files, 2);
-    CHECK_EQ(l.torn, 0);
+    CHECK_LE(l.torn, 1); /* what it was writing just then */
     CHECK_GE(l.n, 100);
     CHECK_EQ(l.records[l.n - 1].process, l.records[l.n - 2].process); /* the parent's, last */
     CHECK_NE(l.records[0].process, l.records[l.n - 1].process);
