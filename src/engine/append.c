@@ -265,6 +265,11 @@ static void answered(seg_producer *p, sg_lane *lane, sg_outbatch *b, const sg_ap
     case SG_APPEND_HELD:
         held(p, lane, b, a);
         break;
+    case SG_APPEND_UNKNOWN:
+        sg_append_unknown(p->client->commands);
+        p->stats.retries++;
+        requeue(lane, b);
+        break;
     case SG_APPEND_LOST:
         not_now(p, lane, b, &a->err);
         sg_producer_verdict(p);

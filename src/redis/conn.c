@@ -45,6 +45,7 @@ static void close_socket(sg_conn *c) {
     c->life++;
     c->broken = 0;
     c->demoted = false;
+    c->told = 0;
     c->building = false;
     sg_dial_stop(&c->dial);
     sg_reader_fini(&c->reader);
@@ -386,6 +387,10 @@ const char *sg_conn_server(const sg_conn *c) {
 
 uint64_t sg_conn_client_id(const sg_conn *c) {
     return c->phase == SG_CONN_UP ? c->hello.client_id : 0;
+}
+
+uint32_t *sg_conn_told(sg_conn *c) {
+    return &c->told;
 }
 
 const seg_error *sg_conn_last_error(const sg_conn *c) {

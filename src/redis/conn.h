@@ -116,6 +116,10 @@ bool sg_conn_end(sg_conn *c, sg_result_fn *fn, void *arg, int64_t wait);
 size_t sg_conn_pending(const sg_conn *c); /* requests without a result */
 size_t sg_conn_unsent(const sg_conn *c);  /* bytes not yet taken by the socket */
 
+/* Bits for whoever sends, of what this server was told on this very connection: all clear again on
+ * the next one. */
+uint32_t *sg_conn_told(sg_conn *c);
+
 /* On a Pub/Sub connection, when up: SSUBSCRIBE / SUNSUBSCRIBE to a channel. No result: the answers
  * come as pushes. False: not up. A new connection starts with no subscription: subscribe again at
  * each up. */

@@ -54,6 +54,7 @@ struct sg_conn {
     /* UP. */
     char server[64]; /* of the latest time that it was up */
     int64_t up_at;
+    uint32_t told; /* sg_conn_told */
     sg_requests requests;
     size_t internal; /* those of them that are not the user's */
     int64_t since;   /* when the server began to owe the oldest request's answer; see exchange.c */

@@ -88,7 +88,8 @@ typedef enum sg_append_kind {
     SG_APPEND_ERA,
     SG_APPEND_HELD,   /* forwarding: not all of its messages may be stored; none was */
     SG_APPEND_LOST,   /* the stream's state is missing: ask for its meta */
-    SG_APPEND_REFUSED /* err says why; nothing was stored, but where `unsure` */
+    SG_APPEND_UNKNOWN, /* the server has forgotten the guard: sg_append_unknown, and send it again */
+    SG_APPEND_REFUSED  /* err says why; nothing was stored, but where `unsure` */
 } sg_append_kind;
 
 typedef struct sg_append_answer {
@@ -135,6 +136,8 @@ typedef struct sg_append {
 } sg_append;
 
 bool sg_append_send(sg_conn *c, const sg_append *a, sg_result_fn *fn, void *arg);
+/* The server answered UNKNOWN: the next guard on this connection travels with its body. */
+void sg_append_unknown(sg_conn *c);
 /* `probe`: it had no batch. */
 void sg_append_read(const sg_result *r, bool probe, sg_append_answer *out);
 /* Take the first number of a list off its front. False: there is no further one. */

@@ -8,6 +8,12 @@
 #include "redis/ops.h"
 #include "redis/ops_impl.h"
 
+/* The largest ID: no XADD can follow it. */
+#define SEALED "18446744073709551615-18446744073709551615"
+
+/* What the server was told on a connection (sg_conn_told): the bodies of the guards. */
+enum { KNOWS_APPEND = 1, KNOWS_FORWARD = 2 };
+
 /* How many messages from `i` on have the same origin, so that it is sent once. */
 static uint32_t run_length(const sg_append *a, uint32_t i) {
     const sg_forward_of *f = &a->forwards[i];
@@ -50,20 +56,23 @@ static void send_forwards(sg_conn *c, const sg_append *a) {
     }
 }
 
-/* The guard travels with its body: EVALSHA that answered NOSCRIPT inside EXEC would let the XADD
- * through unguarded. */
+/* The first guard on a connection travels with its body, after which the server knows it by its
+ * digest; and a probe always does. Hashing the body costs the server more than the whole guard. */
 static void send_guard(sg_conn *c, const sg_append *a, sg_key log) {
     const sg_stream *s = a->stream;
     bool outputs = a->count > 0 && a->forwards != NULL;
     bool forwarding = outputs || (a->count == 0 && a->forwarding);
-    size_t len;
-    const char *body =
-        sg_script_body(sg_script_find(forwarding ? "append_forward" : "append"), &len);
+    const sg_script *script = sg_script_find(forwarding ? "append_forward" : "append");
+    uint32_t bit = forwarding ? KNOWS_FORWARD : KNOWS_APPEND;
+    bool known = a->count > 0 && (*sg_conn_told(c) & bit) != 0;
     size_t keys = forwarding ? 3 : 2;
     size_t more = outputs ? forwards_args(a) : a->count == 0 ? 1 : 0;
+    size_t len;
+    const char *text = known ? sg_script_digest(script, &len) : sg_script_body(script, &len);
+    *sg_conn_told(c) |= bit;
     sg_conn_command(c, 9 + keys + more);
-    sg_conn_arg_str(c, "EVAL");
-    sg_conn_arg(c, body, len);
+    sg_conn_arg_str(c, known ? "EVALSHA" : "EVAL");
+    sg_conn_arg(c, text, len);
     sg_conn_arg_u64(c, keys);
     sg_arg_key(c, sg_key_state(s->ns, s->name, a->partition));
     sg_arg_key(c, log);
@@ -100,9 +109,17 @@ bool sg_append_send(sg_conn *c, const sg_append *a, sg_result_fn *fn, void *arg)
     sg_conn_arg_str(c, id);
     sg_conn_arg_str(c, "b");
     sg_conn_arg(c, a->batch, a->batch_len);
+    sg_conn_command(c, 3);
+    sg_conn_arg_str(c, "XSETID");
+    sg_arg_key(c, log);
+    sg_conn_arg_str(c, SEALED);
     sg_conn_command(c, 1);
     sg_conn_arg_str(c, "EXEC");
     return sg_conn_end(c, fn, arg, 0);
+}
+
+void sg_append_unknown(sg_conn *c) {
+    *sg_conn_told(c) &= ~(uint32_t)(KNOWS_APPEND | KNOWS_FORWARD);
 }
 
 static sg_append_kind append_kind(const sg_reply *word) {
@@ -184,7 +201,8 @@ static bool discarded(const sg_result *r) {
     return last != NULL && strncmp(last, "EXECABORT", 9) == 0;
 }
 
-/* The EXEC's answer: [guard's, XADD's]; XADD's is an error wherever the guard's is not OK. */
+/* The EXEC's answer: [guard's, XADD's, the sealing's]; XADD's is an error wherever the guard's is not
+ * OK. */
 void sg_append_read(const sg_result *r, bool probe, sg_append_answer *out) {
     memset(out, 0, sizeof *out);
     out->kind = SG_APPEND_REFUSED;
@@ -195,6 +213,8 @@ void sg_append_read(const sg_result *r, bool probe, sg_append_answer *out) {
     const sg_reply *guard = sg_reply_at(r->reply, 0), *added = sg_reply_at(r->reply, 1);
     bool stored = sg_reply_bytes(added).len > 0;
     if (sg_reply_error(guard) != NULL) {
+        bool unknown = strncmp(sg_reply_error(guard), "NOSCRIPT", 8) == 0;
+        out->kind = unknown && !stored ? SG_APPEND_UNKNOWN : SG_APPEND_REFUSED;
         sg_fail(&out->err, sg_reply_error_status(sg_reply_error(guard)), "the server refused: %s",
                 sg_reply_error(guard));
         out->unsure = stored;

@@ -39,6 +39,11 @@ const char *sg_script_body(const sg_script *s, size_t *len) {
     return s->text.body;
 }
 
+const char *sg_script_digest(const sg_script *s, size_t *len) {
+    *len = strlen(s->text.sha1);
+    return s->text.sha1;
+}
+
 sg_call *sg_call_new(const sg_script *s, size_t n_keys) {
     sg_call *k = sg_calloc(1, sizeof *k);
     if (k == NULL)

@@ -8,6 +8,8 @@ typedef struct sg_script sg_script; /* static; one for each file in redis/script
 /* The script of scripts/<name>.lua; aborts where there is none (a typo of ours; tested). */
 const sg_script *sg_script_find(const char *name);
 const char *sg_script_body(const sg_script *s, size_t *len);
+/* Its SHA-1, by which EVALSHA calls it. */
+const char *sg_script_digest(const sg_script *s, size_t *len);
 
 /* A call: EVALSHA, and where the server does not know the script (NOSCRIPT: restarted, SCRIPT
  * FLUSH), once more as EVAL with the body, which makes it known. fn gets only the final result. The

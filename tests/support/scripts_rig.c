@@ -280,14 +280,21 @@ static redisReply *next_reply(const raw *r) {
     return reply;
 }
 
-/* What EXEC answers. */
+/* The end of the transaction, and what the guard and the XADD answered. */
 static const char *answer_of_exec(const raw *r) {
+    redisAppendCommand(r->c, "XSETID %s " RAW_LAST_ID, RAW_KEY(r, 'L'));
+    redisAppendCommand(r->c, "EXEC");
     const char *queued = NULL;
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 4; i++) {
         queued = raw_text(next_reply(r));
     }
     CHECK(queued != NULL);
-    return raw_text(next_reply(r));
+    redisReply *exec = next_reply(r);
+    if (exec->type == REDIS_REPLY_ARRAY) {
+        CHECK_EQ(exec->elements, 3);
+        freeReplyObject(exec->element[--exec->elements]); /* the sealing's */
+    }
+    return raw_text(exec);
 }
 
 const char *raw_append(const raw *r, raw_batch b) {
@@ -300,7 +307,6 @@ const char *raw_append(const raw *r, raw_batch b) {
                        b.first, b.n);
     redisAppendCommand(r->c, "XADD %s NOMKSTREAM %" PRIu64 "-* b %s", RAW_KEY(r, 'L'), era,
                        raw_line("%s %" PRIu64 " %" PRIu64 " %" PRIu64, pid, gen, b.first, b.n));
-    redisAppendCommand(r->c, "EXEC");
     return answer_of_exec(r);
 }
 
@@ -368,7 +374,6 @@ const char *raw_forward(const raw *r, raw_batch b, const raw_output *from) {
     }
     redisAppendCommand(r->c, "XADD %s NOMKSTREAM %" PRIu64 "-* b %s", RAW_KEY(r, 'L'), era,
                        payload);
-    redisAppendCommand(r->c, "EXEC");
     free(a);
     return answer_of_exec(r);
 }

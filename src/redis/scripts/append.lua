@@ -1,9 +1,10 @@
 #!lua flags=allow-oom
 -- append: the guard in front of an XADD. It runs as
---     MULTI; EVAL append ...; XADD log NOMKSTREAM <era>-* b <batch>; EXEC
--- and decides whether that XADD happens, so that the payload never passes through Lua. To allow it,
--- it sets the log's last ID to just before the batch's last offset; to forbid it, to the largest
--- ID there is, after which the server refuses any XADD. Anything unforeseen forbids too.
+--     MULTI; EVALSHA append ...; XADD log NOMKSTREAM <era>-* b <batch>; XSETID log <largest ID>; EXEC
+-- and decides whether that XADD happens, so that the payload never passes through Lua. Between appends a log's
+-- last ID is the largest there is, after which the server refuses any XADD: it is sealed. To allow this one, the
+-- guard sets it to just before the batch's last offset; the XSETID seals again. So whatever keeps the guard from
+-- running forbids, also a server that does not know the script. Anything unforeseen forbids too.
 --
 -- KEYS  1 state   2 log
 -- ARGV  1 incarnation   2 era   3 producer id   4 its generation   5 first sequence (from 1)
@@ -126,7 +127,9 @@ end
 
 -- The server's life: another one means that what is here may be older than what was acknowledged.
 local function server_life()
-    return string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)') or 'unknown'
+    local info = redis.call('INFO', 'replication')
+    local _, at = string.find(info, 'master_replid:', 1, true)
+    return at and string.sub(info, at + 1, at + 40) or 'unknown'
 end
 
 -- Begin a new era at `next`, larger than `known`. Those of which nothing is retained any more, and one in which
@@ -269,7 +272,7 @@ local ok, result = pcall(guard)
 if not ok then
     result = {'BROKEN', type(result) == 'table' and tostring(result.err) or tostring(result)}
 end
-if result[1] ~= 'OK' then
+if result[1] ~= 'OK' or ARGV[6] == '0' then
     -- Where there is no log, or something else in its place, the XADD has nothing to write to. Where the
     -- right to XSETID was withdrawn, an entry with that ID does the same, and need not stay.
     local sealed = redis.pcall('XSETID', log, LARGEST)
