@@ -12,9 +12,16 @@ void sg_buf_init(sg_buf *b, size_t max) {
     *b = (sg_buf){.max = max};
 }
 
+void sg_buf_init_pooled(sg_buf *b, size_t max, sg_pool *pool) {
+    *b = (sg_buf){.max = max, .pool = pool};
+}
+
 void sg_buf_fini(sg_buf *b) {
-    sg_free(b->data);
-    sg_buf_init(b, b->max);
+    if (b->pool != NULL)
+        sg_pool_give(b->data);
+    else
+        sg_free(b->data);
+    sg_buf_init_pooled(b, b->max, b->pool);
 }
 
 void sg_buf_clear(sg_buf *b) {
@@ -33,11 +40,12 @@ static bool grow(sg_buf *b, size_t need) {
         cap = b->max;
     if (cap < need)
         cap = need;
-    uint8_t *data = sg_realloc(b->data, cap);
+    uint8_t *data =
+        b->pool != NULL ? sg_pool_grow(b->pool, b->data, b->len, cap) : sg_realloc(b->data, cap);
     if (data == NULL)
         return false;
     b->data = data;
-    b->cap = cap;
+    b->cap = b->pool != NULL ? sg_pool_room(data) : cap;
     return true;
 }
 

@@ -7,13 +7,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/pool.h"
+
 typedef struct sg_buf {
     uint8_t *data; /* NULL until the first append */
     size_t len, cap;
-    size_t max; /* ceiling of len */
+    size_t max;    /* ceiling of len */
+    sg_pool *pool; /* where its memory comes from; NULL: the heap */
 } sg_buf;
 
 void sg_buf_init(sg_buf *b, size_t max);
+void sg_buf_init_pooled(sg_buf *b, size_t max, sg_pool *pool); /* not for sg_buf_take */
 void sg_buf_fini(sg_buf *b);                 /* frees; the buffer is as after init */
 void sg_buf_clear(sg_buf *b);                /* len = 0, memory is kept */
 bool sg_buf_reserve(sg_buf *b, size_t more); /* room for `more` bytes past len */

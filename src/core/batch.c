@@ -44,17 +44,17 @@ static int64_t decode_ts(uint64_t delta, int64_t base) {
 
 /* ---- Writing ------------------------------------------------------------------------------ */
 
-void sg_batch_writer_init(sg_batch_writer *w, size_t max_bytes) {
+void sg_batch_writer_init(sg_batch_writer *w, size_t max_bytes, sg_pool *pool) {
     /* `size` and `count` are 32 bits wide; count is below size, so this bounds both. */
     size_t limit = UINT32_MAX;
-    sg_buf_init(&w->buf, max_bytes < limit ? max_bytes : limit);
+    sg_buf_init_pooled(&w->buf, max_bytes < limit ? max_bytes : limit, pool);
     w->count = 0;
     w->base_ts = 0;
 }
 
 void sg_batch_writer_fini(sg_batch_writer *w) {
     sg_buf_fini(&w->buf);
-    sg_batch_writer_init(w, w->buf.max);
+    sg_batch_writer_init(w, w->buf.max, w->buf.pool);
 }
 
 static void add_saturating(size_t *sum, size_t n) {
@@ -87,9 +87,13 @@ static uint8_t *write_bytes(uint8_t *at, seg_bytes b) {
 }
 
 bool sg_batch_add(sg_batch_writer *w, const seg_record *r) {
+    return sg_batch_add_sized(w, r,
+                              sg_batch_record_size(r, w->count == 0 ? r->timestamp : w->base_ts));
+}
+
+bool sg_batch_add_sized(sg_batch_writer *w, const seg_record *r, size_t size) {
     int64_t base = w->count == 0 ? r->timestamp : w->base_ts;
     size_t header = w->count == 0 ? SG_BATCH_HEADER : 0;
-    size_t size = sg_batch_record_size(r, base);
     if (size > SIZE_MAX - header || !sg_buf_reserve(&w->buf, header + size))
         return false;
     if (header > 0)

@@ -29,7 +29,8 @@ typedef struct sg_batch_writer {
     int64_t base_ts; /* time stamp of the first */
 } sg_batch_writer;
 
-void sg_batch_writer_init(sg_batch_writer *w, size_t max_bytes); /* ceiling of the whole batch */
+/* max_bytes: ceiling of the whole batch. pool: of its memory; NULL: the heap. */
+void sg_batch_writer_init(sg_batch_writer *w, size_t max_bytes, sg_pool *pool);
 void sg_batch_writer_fini(sg_batch_writer *w);
 
 /* Exact bytes that `r` takes in a batch whose base is `base_ts` (its timestamp already set). */
@@ -37,6 +38,9 @@ size_t sg_batch_record_size(const seg_record *r, int64_t base_ts);
 
 /* Add a record whose timestamp is set. False: no memory or past the ceiling; nothing changed. */
 bool sg_batch_add(sg_batch_writer *w, const seg_record *r);
+/* The same, where its sg_batch_record_size is known: with the batch's base, or its own time stamp where it
+ * is the first. */
+bool sg_batch_add_sized(sg_batch_writer *w, const seg_record *r, size_t size);
 
 /* Bytes so far, header included; 0 where empty. */
 size_t sg_batch_size(const sg_batch_writer *w);

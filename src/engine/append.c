@@ -295,6 +295,8 @@ static void on_appended(void *arg, const sg_result *r) {
         answered(p, &p->lanes[b->partition], b, &a);
     else if (b->disposed) /* its time was over, or its producer was closed */
         sg_outbatch_dispose(b);
+    else
+        sg_outbatch_drop_bytes(b);
     sg_mutex_unlock(&p->lock);
     if (p->gone && p->pending == 0)
         sg_producer_free(p);
@@ -361,11 +363,14 @@ static bool send_batch(seg_producer *p, sg_lane *lane, sg_outbatch *b, int64_t n
 }
 
 /* What is next to send: a batch that is ready, or the open one where nothing is under way that it
- * could gather behind. NULL: nothing; `*due` is then when the open one has lingered enough. */
+ * could gather behind. NULL: nothing, or it wants sealing first; `*due` is then when the open one has
+ * lingered enough. */
 static sg_outbatch *next_batch(seg_producer *p, sg_lane *lane, int64_t now, int64_t *due) {
     sg_outbatch *b = lane->open;
-    if (!sg_list_empty(&lane->ready))
-        return SG_OF(sg_list_first(&lane->ready), sg_outbatch, node);
+    if (!sg_list_empty(&lane->ready)) {
+        b = SG_OF(sg_list_first(&lane->ready), sg_outbatch, node);
+        return sg_node_linked(&b->unsealed) ? NULL : b;
+    }
     if (b == NULL || lane->n_flying > 0)
         return NULL;
     int64_t enough = sg_clock_after(b->created, p->linger);
@@ -374,7 +379,7 @@ static sg_outbatch *next_batch(seg_producer *p, sg_lane *lane, int64_t now, int6
         return NULL;
     }
     sg_lane_close_open(lane);
-    return b;
+    return NULL;
 }
 
 /* A forwarded batch flies alone: its numbers may have to be taken back. */
@@ -418,6 +423,34 @@ static int64_t serve(seg_producer *p, sg_lane *lane, int64_t now) {
     return earliest_deadline(lane, due);
 }
 
+static int64_t serve_all(seg_producer *p, int64_t now) {
+    int64_t due = INT64_MAX;
+    for (sg_node *n = p->busy.head.next, *next; n != &p->busy.head; n = next) {
+        sg_lane *lane = SG_OF(n, sg_lane, busy);
+        next = n->next;
+        int64_t d = serve(p, lane, now);
+        if (d < due)
+            due = d;
+        if (lane->open == NULL && lane->n_flying == 0 && sg_list_empty(&lane->ready) &&
+            !lane->doubtful)
+            sg_list_remove(&lane->busy);
+    }
+    return due;
+}
+
+/* Lock held; given up meanwhile: only the loop thread touches a batch that is closed, and it is here. */
+static void seal_all(seg_producer *p) {
+    sg_list closed;
+    if (sg_list_empty(&p->unsealed))
+        return;
+    sg_list_init(&closed);
+    sg_list_splice(&closed, &p->unsealed);
+    sg_mutex_unlock(&p->lock);
+    for (sg_node *n; (n = sg_list_pop(&closed)) != NULL;)
+        sg_batch_seal(&SG_OF(n, sg_outbatch, unsealed)->writer, p->stream.seed);
+    sg_mutex_lock(&p->lock);
+}
+
 int64_t sg_producer_run(void *arg, int64_t now) {
     seg_producer *p = arg;
     int64_t due = INT64_MAX;
@@ -429,16 +462,15 @@ int64_t sg_producer_run(void *arg, int64_t now) {
         sg_producer_fail_all(p, p->fault.status, p->fault.text);
     } else {
         sg_producer_doubt(p);
-        for (sg_node *n = p->busy.head.next, *next; n != &p->busy.head; n = next) {
-            sg_lane *lane = SG_OF(n, sg_lane, busy);
-            next = n->next;
-            int64_t d = serve(p, lane, now);
-            if (d < due)
-                due = d;
-            if (lane->open == NULL && lane->n_flying == 0 && sg_list_empty(&lane->ready) &&
-                !lane->doubtful)
-                sg_list_remove(&lane->busy);
+        seal_all(p);
+        due = serve_all(p, now);
+        if (!sg_list_empty(
+                &p->unsealed)) { /* batches that were open, and have waited long enough */
+            seal_all(p);
+            due = serve_all(p, now);
         }
+        if (!sg_list_empty(&p->unsealed))
+            due = now; /* closed meanwhile */
     }
     sg_mutex_unlock(&p->lock);
     return due;

@@ -7,6 +7,9 @@
 #include "base/clock.h"
 #include "core/error.h"
 
+/* Idle memory for batches: of those under way to some dozens of partitions. */
+#define POOL_KEEP ((size_t)16 * 1024 * 1024)
+
 seg_status sg_options_copy(void *ours, size_t size, const void *theirs, const char *what,
                            seg_error *err) {
     size_t given;
@@ -196,6 +199,7 @@ static seg_status configure(seg_client *c, const seg_client_options *o, seg_erro
 }
 
 static void free_client(seg_client *c) {
+    sg_pool_free(c->pool);
     sg_url_fini(&c->url);
     sg_log_fini(&c->log);
     sg_cond_fini(&c->opened);
@@ -217,9 +221,11 @@ seg_status seg_client_open(seg_client **out, const seg_client_options *opts, seg
     atomic_init(&c->references, 1);
     c->log_fn = o.log;
     c->log_arg = o.log_arg;
-    if (!sg_mutex_init(&c->lock) || !sg_cond_init(&c->opened) ||
+    c->pool = sg_pool_new(POOL_KEEP);
+    if (c->pool == NULL || !sg_mutex_init(&c->lock) || !sg_cond_init(&c->opened) ||
         !sg_log_init(&c->log, (int)o.log_level, o.log != NULL ? pass_log : NULL, c) ||
         !sg_random_bytes(&c->rng, sizeof c->rng)) {
+        sg_pool_free(c->pool);
         sg_free(c);
         return sg_fail_nomem(err);
     }

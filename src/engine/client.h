@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 
 #include "base/log.h"
+#include "base/pool.h"
 #include "base/thread.h"
 #include "core/names.h"
 #include "core/url.h"
@@ -19,6 +20,7 @@ struct seg_client {
     void *log_arg;
     sg_log log;
     sg_loop *loop;
+    sg_pool *pool;          /* of batches, sent and received */
     char server[96];        /* set before open returns */
     atomic_bool closed;     /* then the connections below are gone */
     atomic_uint references; /* the application's, and one of each producer and consumer */

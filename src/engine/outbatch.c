@@ -28,7 +28,7 @@ sg_outbatch *sg_outbatch_new(seg_producer *p, uint32_t partition, bool forwardin
     if (b == NULL)
         return NULL;
     size_t most = SG_BATCH_HEADER + first > p->max_batch ? SG_BATCH_HEADER + first : p->max_batch;
-    sg_batch_writer_init(&b->writer, most);
+    sg_batch_writer_init(&b->writer, most, p->client->pool);
     b->producer = p;
     b->partition = partition;
     b->forwarding = forwarding;
@@ -37,6 +37,24 @@ sg_outbatch *sg_outbatch_new(seg_producer *p, uint32_t partition, bool forwardin
     b->deadline = forwarding ? INT64_MAX : sg_clock_after(b->created, p->delivery_timeout);
     p->stats.queued_bytes += batch_bytes(b);
     return b;
+}
+
+/* Room for `room` slots. */
+static bool reserve(sg_outbatch *b, size_t room) {
+    void **array = b->forwarding ? (void **)&b->forwards : (void **)&b->slots;
+    size_t each = sg_slot_size(b->forwarding);
+    void *more =
+        sg_pool_grow(b->producer->client->pool, *array, b->writer.count * each, room * each);
+    if (more == NULL)
+        return false;
+    *array = more;
+    b->room = sg_pool_room(more) / each;
+    return true;
+}
+
+void sg_outbatch_expect(sg_outbatch *b, size_t bytes, uint32_t count) {
+    if (bytes <= b->writer.buf.max && count > SLOTS_MIN && sg_buf_reserve(&b->writer.buf, bytes))
+        reserve(b, count);
 }
 
 /* What comes twice, of two attempts or two owners, comes in two batches: the second finds out. */
@@ -51,33 +69,21 @@ static bool disagrees(const sg_outbatch *b, const sg_forward_slot *f) {
     return false;
 }
 
-bool sg_outbatch_fits(const sg_outbatch *b, const seg_record *r, const sg_forward_slot *f) {
+bool sg_outbatch_fits(const sg_outbatch *b, size_t size, const sg_forward_slot *f) {
     const sg_batch_writer *w = &b->writer;
     if (b->forwarding != (f != NULL) || w->count >= b->producer->max_count ||
-        sg_batch_size(w) + sg_batch_record_size(r, w->base_ts) > b->producer->max_batch)
+        sg_batch_size(w) + size > b->producer->max_batch)
         return false;
     return f == NULL || (w->count < FORWARDS_MAX && !disagrees(b, f));
 }
 
-/* Room for one more slot. */
-static bool reserve(sg_outbatch *b) {
-    size_t room = b->room == 0 ? SLOTS_MIN : 2 * b->room;
-    void **array = b->forwarding ? (void **)&b->forwards : (void **)&b->slots;
-    if (b->writer.count < b->room)
-        return true;
-    void *more = sg_reallocarray(*array, room, sg_slot_size(b->forwarding));
-    if (more == NULL)
-        return false;
-    *array = more;
-    b->room = room;
-    return true;
-}
-
-bool sg_outbatch_put(sg_outbatch *b, const seg_record *r, const sg_slot *slot,
+bool sg_outbatch_put(sg_outbatch *b, const seg_record *r, size_t size, const sg_slot *slot,
                      const sg_forward_slot *f) {
     seg_producer *p = b->producer;
     uint32_t i = b->writer.count;
-    if (!reserve(b) || !sg_batch_add(&b->writer, r))
+    if (i == b->room && !reserve(b, i == 0 ? SLOTS_MIN : 2 * b->room))
+        return false;
+    if (!sg_batch_add_sized(&b->writer, r, size))
         return false;
     if (b->forwarding)
         b->forwards[i] = *f;
@@ -88,6 +94,7 @@ bool sg_outbatch_put(sg_outbatch *b, const seg_record *r, const sg_slot *slot,
     p->stats.queued_bytes += bytes - b->bytes + sg_slot_size(b->forwarding);
     b->bytes = bytes;
     b->callbacks = b->callbacks || (!b->forwarding && slot->fn != NULL);
+    b->waiters = b->waiters || (!b->forwarding && slot->waiter != NULL);
     return true;
 }
 
@@ -97,22 +104,21 @@ sg_outbatch *sg_outbatch_split(sg_outbatch *b, uint32_t n) {
     sg_outbatch *rest = sg_outbatch_new(p, b->partition, b->forwarding, b->writer.buf.len);
     if (rest == NULL)
         return NULL;
-    if (b->forwarding)
-        rest->forwards = sg_memdup(b->forwards + n, left * sizeof *b->forwards);
-    else
-        rest->slots = sg_memdup(b->slots + n, left * sizeof *b->slots);
-    if ((rest->forwards == NULL && rest->slots == NULL) ||
-        !sg_batch_split(&b->writer, n, &rest->writer)) {
+    if (!reserve(rest, left) || !sg_batch_split(&b->writer, n, &rest->writer)) {
         sg_outbatch_dispose(rest);
         return NULL;
     }
+    if (b->forwarding)
+        memcpy(rest->forwards, b->forwards + n, left * sizeof *b->forwards);
+    else
+        memcpy(rest->slots, b->slots + n, left * sizeof *b->slots);
     sg_batch_seal(&b->writer, p->stream.seed);
     sg_batch_seal(&rest->writer, p->stream.seed);
-    rest->room = left;
     rest->id = b->id;
     rest->bytes = rest->writer.buf.len - SG_BATCH_HEADER;
     b->bytes -= rest->bytes;
     rest->callbacks = b->callbacks;
+    rest->waiters = b->waiters;
     rest->created = b->created;
     rest->deadline = b->deadline;
     rest->generation = b->generation;
@@ -140,8 +146,8 @@ void sg_outbatch_dispose(sg_outbatch *b) {
     if (b->in_request)
         return;
     sg_batch_writer_fini(&b->writer);
-    sg_free(b->slots);
-    sg_free(b->forwards);
+    sg_pool_give(b->slots);
+    sg_pool_give(b->forwards);
     sg_free(b);
 }
 
@@ -172,6 +178,13 @@ static void count_outcome(seg_producer *p, seg_status status, uint32_t n, size_t
     p->stats.queued_bytes -= bytes;
 }
 
+/* The application may be long in asking for the outcome. While it is under way the connection sends
+ * from there. */
+void sg_outbatch_drop_bytes(sg_outbatch *b) {
+    if (!b->in_request)
+        sg_buf_fini(&b->writer.buf);
+}
+
 void sg_outbatch_done(sg_outbatch *b, seg_status status, const seg_error *err) {
     seg_producer *p = b->producer;
     b->over = true;
@@ -179,8 +192,9 @@ void sg_outbatch_done(sg_outbatch *b, seg_status status, const seg_error *err) {
     if (err != NULL)
         b->err = *err;
     count_outcome(p, status, b->writer.count, b->bytes);
-    sg_buf_fini(&b->writer.buf); /* the application may be long in asking for the outcome */
-    for (uint32_t i = 0; i < b->writer.count; i++)
+    sg_list_remove(&b->unsealed);
+    sg_outbatch_drop_bytes(b);
+    for (uint32_t i = 0; (b->waiters || b->forwarding) && i < b->writer.count; i++)
         tell(b, i);
     if (b->callbacks) {
         sg_list_push(&p->done, &b->node);

@@ -21,8 +21,11 @@
 /* ---- lanes (lock held) -------------------------------------------------------------------- */
 
 void sg_lane_close_open(sg_lane *lane) {
-    sg_batch_seal(&lane->open->writer, lane->open->producer->stream.seed);
-    sg_list_push(&lane->ready, &lane->open->node);
+    sg_outbatch *b = lane->open;
+    lane->usual_bytes = b->writer.buf.len;
+    lane->usual_count = b->writer.count;
+    sg_list_push(&lane->ready, &b->node);
+    sg_list_push(&b->producer->unsealed, &b->unsealed);
     lane->open = NULL;
 }
 
@@ -86,17 +89,20 @@ static seg_status check_record(const seg_producer *p, const seg_record *given, s
 /* A message on its way into a batch. */
 typedef struct message {
     seg_record record;
+    size_t size; /* of it in the lane's open batch, or in a new one */
     sg_slot slot;
     const sg_forward_slot *forward; /* NULL: a plain one */
 } message;
 
-static bool fits(const sg_lane *lane, const message *m) {
-    return sg_outbatch_fits(lane->open, &m->record, m->forward);
+/* May it join the open batch, which there is? */
+static bool fits(const sg_lane *lane, message *m) {
+    m->size = sg_batch_record_size(&m->record, lane->open->writer.base_ts);
+    return sg_outbatch_fits(lane->open, m->size, m->forward);
 }
 
 /* Lock held. Where a message without a key goes: all of one batch to one partition, then the next.
  * A forwarded one has to come to the same partition each time, for only there it is known. */
-static sg_lane *lane_of(seg_producer *p, const message *m) {
+static sg_lane *lane_of(seg_producer *p, message *m) {
     const seg_bytes *key = &m->record.key;
     uint32_t n = p->stream.partitions;
     if (key->len > 0)
@@ -124,9 +130,9 @@ static bool next_loss(seg_producer *p, seg_loss *loss) {
 
 /* Lock held. Begin the lane's open batch. `*wake`: somebody has to look after its deadline. */
 static bool open_batch(seg_producer *p, sg_lane *lane, const message *m, bool *wake) {
-    const seg_record *r = &m->record;
-    lane->open = sg_outbatch_new(p, lane->partition, m->forward != NULL,
-                                 sg_batch_record_size(r, r->timestamp));
+    lane->open = sg_outbatch_new(p, lane->partition, m->forward != NULL, m->size);
+    if (lane->open != NULL)
+        sg_outbatch_expect(lane->open, lane->usual_bytes, lane->usual_count);
     /* Where nothing else of this lane has a deadline: requests of batches given up do not come back
      * soon. */
     if (sg_outbatch_mortal(&lane->ready) == NULL && sg_outbatch_mortal(&lane->flying) == NULL)
@@ -135,7 +141,7 @@ static bool open_batch(seg_producer *p, sg_lane *lane, const message *m, bool *w
 }
 
 /* Lock held. */
-static seg_status enqueue(seg_producer *p, const message *m, seg_error *err) {
+static seg_status enqueue(seg_producer *p, message *m, seg_error *err) {
     const seg_record *r = &m->record;
     size_t slot = sg_slot_size(m->forward != NULL);
     seg_loss loss;
@@ -144,21 +150,22 @@ static seg_status enqueue(seg_producer *p, const message *m, seg_error *err) {
     if (p->on_loss == NULL && m->forward == NULL && next_loss(p, &loss))
         return sg_loss_error(&loss, err);
     sg_lane *lane = lane_of(p, m);
-    size_t size =
-        sg_batch_record_size(r, lane->open != NULL ? lane->open->writer.base_ts : r->timestamp);
-    if (p->stats.queued_bytes > 0 && p->stats.queued_bytes + size + slot > p->max_queued)
+    bool joins = lane->open != NULL && fits(lane, m);
+    if (!joins)
+        m->size = sg_batch_record_size(r, r->timestamp);
+    if (p->stats.queued_bytes > 0 && p->stats.queued_bytes + m->size + slot > p->max_queued)
         return sg_fail(err, SEG_EFULL,
                        "the producer's queue is full (max_queued %zu bytes): poll, then "
                        "send again",
                        p->max_queued);
     bool wake = !sg_node_linked(&lane->busy);
-    if (lane->open != NULL && !fits(lane, m)) {
+    if (lane->open != NULL && !joins) {
         sg_lane_close_open(lane);
         wake = true;
     }
     if (lane->open == NULL && !open_batch(p, lane, m, &wake))
         return sg_fail_nomem(err);
-    if (!sg_outbatch_put(lane->open, r, &m->slot, m->forward)) {
+    if (!sg_outbatch_put(lane->open, r, m->size, &m->slot, m->forward)) {
         if (lane->open->writer.count == 0) {
             sg_outbatch_dispose(lane->open);
             lane->open = NULL;
@@ -191,7 +198,7 @@ seg_status seg_send_async(seg_producer *p, const seg_record *r, seg_sent_fn *don
 }
 
 /* Lock held. Queue it, waiting for room as long as the delivery timeout lets it. */
-static seg_status enqueue_waiting(seg_producer *p, const message *m, seg_error *err) {
+static seg_status enqueue_waiting(seg_producer *p, message *m, seg_error *err) {
     int64_t deadline = sg_clock_after(sg_clock_ms(), p->delivery_timeout);
     for (;;) {
         seg_status s = enqueue(p, m, err);
@@ -449,6 +456,7 @@ seg_status seg_producer_open(seg_producer **out, seg_client *c, const char *stre
     }
     sg_list_init(&p->busy);
     sg_list_init(&p->done);
+    sg_list_init(&p->unsealed);
     p->client = c;
     p->actor.run = sg_producer_run;
     p->actor.arg = p;

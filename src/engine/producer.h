@@ -101,7 +101,8 @@ typedef struct sg_forward_slot {
 } sg_forward_slot;
 
 typedef struct sg_outbatch {
-    sg_node node; /* in its lane's ready or flying, or in the producer's done */
+    sg_node node;     /* in its lane's ready or flying, or in the producer's done */
+    sg_node unsealed; /* in the producer's unsealed until it is */
     seg_producer *producer;
     uint32_t partition;
     uint64_t id; /* order of creation in the producer, from 1 */
@@ -110,11 +111,11 @@ typedef struct sg_outbatch {
     sg_slot *slots;            /* one for each message, */
     sg_forward_slot *forwards; /* or, where it is forwarding, these */
     size_t room;
-    size_t bytes; /* of its messages, counted against max_queued until the outcome */
-    bool callbacks;
-    bool in_request, disposed;      /* freed once it is disposed and in no request */
-    bool over;                      /* has an outcome */
-    int64_t created, deadline;      /* INT64_MAX where it is forwarding */
+    size_t bytes;              /* of its messages, counted against max_queued until the outcome */
+    bool callbacks, waiters;   /* some slot has one */
+    bool in_request, disposed; /* freed once it is disposed and in no request */
+    bool over;                 /* has an outcome */
+    int64_t created, deadline; /* INT64_MAX where it is forwarding */
     uint64_t generation, first_seq; /* of its last sending; 0: never sent */
     bool unsure;                    /* a sending ended without an answer */
 
@@ -131,7 +132,9 @@ typedef struct sg_lane {
     uint32_t n_flying;
     bool rewinding; /* nothing is sent until what is flying has come back */
     uint64_t generation, next_seq;
-    int64_t used; /* when it was last sent on */
+    int64_t used;         /* when it was last sent on */
+    size_t usual_bytes;   /* of the last batch that was closed, */
+    uint32_t usual_count; /* and its messages: the next one is about as large */
     int64_t not_before;
     sg_backoff backoff;
     bool full_told;    /* that forwarded messages wait for room */
@@ -162,7 +165,8 @@ struct seg_producer {
     sg_cond changed; /* done has something, or nothing is left, or there is room in the queue */
     sg_lane *lanes;
     sg_list busy, done;
-    sg_event event; /* of seg_producer_fd: raised while done has something */
+    sg_list unsealed; /* closed batches: the loop thread seals them, without the lock */
+    sg_event event;   /* of seg_producer_fd: raised while done has something */
     uint64_t last_id;
     uint32_t turn; /* partition that the next batch without a key goes to */
     bool polling, closing;
@@ -197,15 +201,19 @@ uint32_t sg_forward_crc(const seg_record *r);
 
 /* An empty one, in no list, whose first message takes `first` bytes. NULL: no memory. */
 sg_outbatch *sg_outbatch_new(seg_producer *p, uint32_t partition, bool forwarding, size_t first);
-/* May this message join it? `f` is NULL for a plain one. */
-bool sg_outbatch_fits(const sg_outbatch *b, const seg_record *r, const sg_forward_slot *f);
+/* Get the memory for so much at once. Where there is none it grows as ever. */
+void sg_outbatch_expect(sg_outbatch *b, size_t bytes, uint32_t count);
+/* May this message of so many bytes join it? `f` is NULL for a plain one. */
+bool sg_outbatch_fits(const sg_outbatch *b, size_t size, const sg_forward_slot *f);
 /* Add one, with the slot of its kind, and count it. False: no memory, nothing changed. */
-bool sg_outbatch_put(sg_outbatch *b, const seg_record *r, const sg_slot *slot,
+bool sg_outbatch_put(sg_outbatch *b, const seg_record *r, size_t size, const sg_slot *slot,
                      const sg_forward_slot *f);
 /* What a message costs beside its bytes, until its outcome was told. */
 size_t sg_slot_size(bool forwarding);
 /* Its outcome is known: tell who waits, give the rest to poll. */
 void sg_outbatch_done(sg_outbatch *b, seg_status status, const seg_error *err);
+/* It has its outcome, and nothing more of it will be sent. */
+void sg_outbatch_drop_bytes(sg_outbatch *b);
 /* It is given up: as unknown where an answer of it was lost. Leaves its list. */
 void sg_outbatch_fail(sg_outbatch *b, seg_status status, const char *text);
 /* Nobody needs it any more; freed with its request's answer where it is under way. */

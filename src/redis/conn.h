@@ -110,6 +110,8 @@ void sg_conn_drop(sg_conn *c, const char *why);
 bool sg_conn_begin(sg_conn *c);
 void sg_conn_command(sg_conn *c, size_t argc);
 void sg_conn_arg(sg_conn *c, const void *data, size_t len);
+/* As sg_conn_arg, but large bytes are not copied: they have to stay until fn is called. */
+void sg_conn_arg_there(sg_conn *c, const void *data, size_t len);
 void sg_conn_arg_str(sg_conn *c, const char *s);
 void sg_conn_arg_u64(sg_conn *c, uint64_t v);
 bool sg_conn_end(sg_conn *c, sg_result_fn *fn, void *arg, int64_t wait);

@@ -69,6 +69,13 @@ void sg_conn_arg(sg_conn *c, const void *data, size_t len) {
     c->args_left--;
 }
 
+void sg_conn_arg_there(sg_conn *c, const void *data, size_t len) {
+    if (!c->building)
+        return;
+    c->failed = c->failed || c->args_left == 0 || !sg_out_arg_there(&c->out, data, len);
+    c->args_left--;
+}
+
 void sg_conn_arg_str(sg_conn *c, const char *s) {
     sg_conn_arg(c, s, strlen(s));
 }
@@ -150,7 +157,8 @@ static void finish(sg_conn *c, const sg_request *r, sg_reply *answer) {
 
 static bool take_answer(sg_conn *c, sg_reply *r, int64_t now) {
     sg_request *head = sg_requests_head(&c->requests);
-    if (head == NULL)
+    /* Nobody answers before it was asked; and its bytes are still in use. */
+    if (head == NULL || (head->answers == 1 && head->end > c->out.total))
         return false;
     bool kept = head->refusal == NULL && sg_reply_error(r) != NULL;
     if (kept)

@@ -86,8 +86,8 @@ typedef enum sg_append_kind {
     SG_APPEND_GAP,
     SG_APPEND_STALE,
     SG_APPEND_ERA,
-    SG_APPEND_HELD,   /* forwarding: not all of its messages may be stored; none was */
-    SG_APPEND_LOST,   /* the stream's state is missing: ask for its meta */
+    SG_APPEND_HELD,    /* forwarding: not all of its messages may be stored; none was */
+    SG_APPEND_LOST,    /* the stream's state is missing: ask for its meta */
     SG_APPEND_UNKNOWN, /* the server has forgotten the guard: sg_append_unknown, and send it again */
     SG_APPEND_REFUSED  /* err says why; nothing was stored, but where `unsure` */
 } sg_append_kind;
@@ -127,9 +127,9 @@ typedef struct sg_append {
     uint32_t partition;
     const char *producer; /* its id */
     uint64_t era, generation, first_seq;
-    uint32_t count; /* 0: a probe: no batch, only check rights and mend */
-    uint64_t known; /* of a probe: there were messages up to here, the last of `era`; 0: none */
-    const void *batch;
+    uint32_t count;    /* 0: a probe: no batch, only check rights and mend */
+    uint64_t known;    /* of a probe: there were messages up to here, the last of `era`; 0: none */
+    const void *batch; /* stays until fn is called */
     size_t batch_len;
     const sg_forward_of *forwards; /* `count` of them; NULL: the messages result from no input */
     bool forwarding; /* with count 0: check also the rights that messages with `forwards` need */

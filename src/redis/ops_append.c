@@ -108,7 +108,7 @@ bool sg_append_send(sg_conn *c, const sg_append *a, sg_result_fn *fn, void *arg)
     sg_conn_arg_str(c, "NOMKSTREAM");
     sg_conn_arg_str(c, id);
     sg_conn_arg_str(c, "b");
-    sg_conn_arg(c, a->batch, a->batch_len);
+    sg_conn_arg_there(c, a->batch, a->batch_len);
     sg_conn_command(c, 3);
     sg_conn_arg_str(c, "XSETID");
     sg_arg_key(c, log);

@@ -1,13 +1,24 @@
-/* out.h - commands on their way to the socket: encoded in place, sent as far as it takes them. */
+/* out.h - commands on their way to the socket: encoded in place, sent as far as it takes them. Large
+ * arguments stay where they are, and are sent from there. */
 #ifndef SG_REDIS_OUT_H
 #define SG_REDIS_OUT_H
 #include "base/buf.h"
 
+/* Somebody's bytes, which come at `at` in the stream of all that is sent. */
+typedef struct sg_slice {
+    uint64_t at;
+    const uint8_t *data;
+    size_t len;
+} sg_slice;
+
 typedef struct sg_out {
-    sg_buf buf;     /* [0, sent) is gone already */
+    sg_buf buf;     /* all but the slices; [0, sent) is gone already */
     size_t sent;    /* bytes of buf */
     uint64_t total; /* bytes that the socket took since init or clear */
+    uint64_t end;   /* of the stream: total, and what is not yet sent */
     int64_t big_at; /* when much of the memory was last in use */
+    sg_slice *slices;
+    size_t first_slice, n_slices, slices_room; /* not wholly sent: [first_slice, n_slices) */
 } sg_out;
 
 void sg_out_init(sg_out *o);
@@ -18,6 +29,9 @@ void sg_out_clear(sg_out *o); /* for a new connection; gives the memory back */
  * nothing is changed then. */
 bool sg_out_command(sg_out *o, size_t argc);
 bool sg_out_arg(sg_out *o, const void *data, size_t len);
+/* As sg_out_arg, but large bytes are not copied: they have to stay until the socket took what was
+ * then the end of the stream, or clear. */
+bool sg_out_arg_there(sg_out *o, const void *data, size_t len);
 
 /* Where the stream of bytes ends now, and back to there (nothing was sent in between). */
 uint64_t sg_out_end(const sg_out *o);

@@ -65,7 +65,7 @@ static const fault_list call_faults[CALL_KINDS] = {
                        ENETUNREACH, EHOSTUNREACH, ENOENT, EACCES, ENOBUFS}},
     [CALL_GETSOCKOPT] = {"getsockopt", {FAULT_REFUSED, ENOBUFS}},
     [CALL_SETSOCKOPT] = {"setsockopt", {ENOPROTOOPT, ENOBUFS}},
-    [CALL_SEND] = {"send",
+    [CALL_SEND] = {"sendmsg",
                    {EINTR, EAGAIN, FAULT_SHORT, EPIPE, ECONNRESET, ETIMEDOUT, ENOBUFS, ENOMEM}},
     [CALL_RECV] = {"recv",
                    {EINTR, EAGAIN, FAULT_SHORT, FAULT_END, ECONNRESET, ETIMEDOUT, EHOSTUNREACH,
@@ -261,12 +261,17 @@ int setsockopt(int fd, int level, int name, const void *value, socklen_t size) {
     return fault != 0 ? refuse(fault) : real(fd, level, name, value, size);
 }
 
-ssize_t send(int fd, const void *data, size_t n, int flags) {
+ssize_t sendmsg(int fd, const struct msghdr *message, int flags) {
     static _Atomic(void *) found;
-    ssize_t (*real)(int, const void *, size_t, int);
-    *(void **)&real = find(&found, "send");
+    ssize_t (*real)(int, const struct msghdr *, int);
+    *(void **)&real = find(&found, "sendmsg");
     int fault = is_ours(fd) ? next_fault(CALL_SEND) : 0;
-    return fault > 0 ? refuse(fault) : real(fd, data, fault == FAULT_SHORT ? 1 : n, flags);
+    if (fault == FAULT_SHORT && message->msg_iovlen > 0) {
+        struct iovec one = {message->msg_iov[0].iov_base, 1};
+        struct msghdr cut = {.msg_iov = &one, .msg_iovlen = 1};
+        return real(fd, &cut, flags);
+    }
+    return fault > 0 ? refuse(fault) : real(fd, message, flags);
 }
 
 ssize_t recv(int fd, void *data, size_t n, int flags) {

@@ -105,8 +105,8 @@ static void write_all(const records *r, sg_batch_writer *w, uint32_t seed) {
 static void check_round_trip(const records *r, uint32_t seed) {
     sg_batch_writer first, second;
     records again = {0};
-    sg_batch_writer_init(&first, SIZE_MAX);
-    sg_batch_writer_init(&second, SIZE_MAX);
+    sg_batch_writer_init(&first, SIZE_MAX, NULL);
+    sg_batch_writer_init(&second, SIZE_MAX, NULL);
     write_all(r, &first, seed);
     FUZZ_CHECK(read_batch(first.buf.data, first.buf.len, seed, &again));
     FUZZ_CHECK(again.n == r->n);
@@ -125,8 +125,8 @@ static void check_round_trip(const records *r, uint32_t seed) {
 static void check_split(const records *r, uint32_t seed, uint32_t n) {
     sg_batch_writer head, tail;
     records parts[2] = {{0}, {0}};
-    sg_batch_writer_init(&head, SIZE_MAX);
-    sg_batch_writer_init(&tail, SIZE_MAX);
+    sg_batch_writer_init(&head, SIZE_MAX, NULL);
+    sg_batch_writer_init(&tail, SIZE_MAX, NULL);
     write_all(r, &head, seed);
     FUZZ_CHECK(sg_batch_split(&head, n, &tail));
     sg_batch_seal(&head, seed);
@@ -192,7 +192,7 @@ static void make_records(fuzz_input *in, records *out) {
 static void check_ceiling(const records *r, size_t max) {
     sg_batch_writer w;
     size_t taken = 0;
-    sg_batch_writer_init(&w, max);
+    sg_batch_writer_init(&w, max, NULL);
     while (taken < r->n && sg_batch_add(&w, &r->all[taken]))
         taken++;
     FUZZ_CHECK(w.count == taken && sg_batch_size(&w) <= max);

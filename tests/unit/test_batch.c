@@ -62,7 +62,7 @@ static void random_sample(sg_rng *rng, sample *s) {
 }
 
 static void write_sample(sg_batch_writer *w, const sample *s, size_t max) {
-    sg_batch_writer_init(w, max);
+    sg_batch_writer_init(w, max, NULL);
     CHECK_EQ(sg_batch_size(w), 0);
     for (size_t i = 0; i < s->n; i++) {
         size_t before = sg_batch_size(w) > 0 ? sg_batch_size(w) : SG_BATCH_HEADER;
@@ -167,12 +167,12 @@ TEST(keeps_to_its_ceiling) {
     sg_batch_writer w;
     static sample s;
     example(&s);
-    sg_batch_writer_init(&w, 20); /* no room even for the header */
+    sg_batch_writer_init(&w, 20, NULL); /* no room even for the header */
     CHECK(!sg_batch_add(&w, &s.records[2]));
     CHECK_EQ(sg_batch_size(&w), 0);
     sg_batch_seal(&w, 0); /* of nothing: nothing */
     CHECK_EQ(w.buf.len, 0);
-    sg_batch_writer_init(&w, 67);
+    sg_batch_writer_init(&w, 67, NULL);
     for (size_t i = 0; i < 3; i++)
         CHECK(sg_batch_add(&w, &s.records[i]));
     CHECK(!sg_batch_add(&w, &s.records[1]));
@@ -189,7 +189,7 @@ TEST(absurd_lengths_do_not_overflow) {
     sg_batch_writer w;
     seg_record r = {.key = {"k", SIZE_MAX}, .value = {"v", SIZE_MAX}};
     CHECK_EQ(sg_batch_record_size(&r, 0), SIZE_MAX);
-    sg_batch_writer_init(&w, SIZE_MAX);
+    sg_batch_writer_init(&w, SIZE_MAX, NULL);
     CHECK(!sg_batch_add(&w, &r));
     r.key.len = 0;
     r.value.len = SIZE_MAX - 30; /* the record alone fits a size_t, with the header it does not */
@@ -205,7 +205,7 @@ TEST(is_as_before_where_memory_fails) {
         random_sample(&rng, &s);
         for (uint64_t n = 1; n < 40; n++) {
             sg_batch_writer w;
-            sg_batch_writer_init(&w, 64u << 20);
+            sg_batch_writer_init(&w, 64u << 20, NULL);
             sg_alloc_fail_at(n, 0);
             for (size_t i = 0; i < s.n; i++) {
                 size_t before = sg_batch_size(&w);
@@ -367,8 +367,8 @@ TEST(a_batch_is_cut_in_two) {
     enum { N = 7 };
     for (uint32_t n = 1; n < N; n++) {
         sg_batch_writer w, rest;
-        sg_batch_writer_init(&w, 4096);
-        sg_batch_writer_init(&rest, 4096);
+        sg_batch_writer_init(&w, 4096, NULL);
+        sg_batch_writer_init(&rest, 4096, NULL);
         for (int i = 0; i < N; i++) {
             char value[3] = {(char)('a' + i), 0, (char)i};
             seg_record r;
