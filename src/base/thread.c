@@ -27,6 +27,10 @@ void sg_mutex_lock(sg_mutex *m) {
     must(pthread_mutex_lock(&m->m));
 }
 
+bool sg_mutex_try(sg_mutex *m) {
+    return pthread_mutex_trylock(&m->m) == 0;
+}
+
 void sg_mutex_unlock(sg_mutex *m) {
     must(pthread_mutex_unlock(&m->m));
 }

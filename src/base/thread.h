@@ -16,6 +16,7 @@ typedef struct sg_cond {
 bool sg_mutex_init(sg_mutex *m);
 void sg_mutex_fini(sg_mutex *m);
 void sg_mutex_lock(sg_mutex *m);
+bool sg_mutex_try(sg_mutex *m); /* false: somebody has it */
 void sg_mutex_unlock(sg_mutex *m);
 
 bool sg_cond_init(sg_cond *c);

@@ -217,6 +217,7 @@ static int64_t run(void *arg, int64_t now) {
         due = fetch < due ? fetch : due;
     }
     if (atomic_load(&c->stopping) || c->left) {
+        sg_loop_served(c->client->loop, &c->wait);
         sg_cond_broadcast(&c->changed);
         sg_cond_broadcast(&c->work);
     }

@@ -57,6 +57,7 @@ struct seg_consumer {
 
     sg_mutex lock;             /* guards all from here */
     sg_cond changed;           /* poll, commit, open or close may have something to do */
+    sg_wait wait;              /* of poll, for changed */
     sg_cond work;              /* a worker may */
     uint32_t idle;             /* workers that wait for it */
     bool running, strict;      /* in seg_consumer_run, or once there */

@@ -4,6 +4,7 @@
 #include "engine/consumer.h"
 
 void sg_consumer_changed(seg_consumer *c) {
+    sg_loop_served(c->client->loop, &c->wait);
     sg_cond_broadcast(&c->changed);
     if (c->idle > 0)
         sg_cond_signal(&c->work); /* who takes something wakes the next */

@@ -158,6 +158,7 @@ static void tell_waiter(const sg_outbatch *b, size_t i) {
     w->where = (seg_position){{b->era, b->offset == UINT64_MAX ? UINT64_MAX : b->offset + i},
                               b->partition};
     w->done = true;
+    sg_loop_served(b->producer->client->loop, &w->wait);
     sg_cond_signal(&w->cond);
 }
 

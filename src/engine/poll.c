@@ -167,7 +167,7 @@ static bool take_from(seg_consumer *c, sg_holding *h, seg_batch *b, size_t max, 
         tell_held(c, h, now);
     if (sg_holding_dirty(h)) {
         sg_consumer_todo(c, h);
-        sg_loop_wake(&c->actor);
+        sg_loop_nudge(&c->actor);
     }
     return memory;
 }
@@ -205,7 +205,7 @@ static bool nothing_beside(seg_consumer *c, int64_t now) {
     }
     if (c->isolate_until == 0) {
         c->isolate_until = sg_clock_after(now, c->drain_timeout > 0 ? c->drain_timeout : 0);
-        sg_loop_wake(&c->actor); /* which looks at the clock for us */
+        sg_loop_nudge(&c->actor); /* which looks at the clock for us */
     }
     if (now < c->isolate_until)
         return false;
@@ -225,7 +225,7 @@ static sg_alone look_alone(seg_consumer *c, sg_holding *h, sg_next *next, bool *
     }
     if (what == SG_ALONE_WAIT && sg_holding_dirty(h)) {
         sg_consumer_todo(c, h);
-        sg_loop_wake(&c->actor);
+        sg_loop_nudge(&c->actor);
     }
     return what;
 }
@@ -291,12 +291,12 @@ bool sg_consumer_take(seg_consumer *c, seg_batch *b, size_t max, int64_t now) {
     c->dry = b->count == 0;
     if (b->count > 0 && deadline < c->next_expiry) {
         c->next_expiry = deadline;
-        sg_loop_wake(&c->actor);
+        sg_loop_nudge(&c->actor);
     }
     /* There is room for more now, also where nothing of what was there was wanted; or there is
      * none, and nothing to deliver either. */
     if (c->buffered != before || (c->dry && c->buffered > 0))
-        sg_loop_wake(&c->actor);
+        sg_loop_nudge(&c->actor);
     return memory;
 }
 
@@ -316,7 +316,7 @@ bool sg_consumer_deliverable(seg_consumer *c, int64_t now) {
         /* It stays in todo while a commit is under way: then the answer wakes the loop. */
         if (h->window != NULL && sg_holding_dirty(h) && !sg_node_linked(&h->todo)) {
             sg_consumer_todo(c, h);
-            sg_loop_wake(&c->actor);
+            sg_loop_nudge(&c->actor);
         }
         if (found)
             return true;
@@ -462,7 +462,8 @@ static seg_status fill(seg_consumer *c, seg_batch *b, size_t max, int64_t deadli
             return sg_fail_nomem(err);
         if (b->count > 0 || now >= deadline)
             return SEG_OK;
-        sg_cond_wait(&c->changed, &c->lock, deadline == SEG_FOREVER ? SEG_FOREVER : deadline - now);
+        sg_loop_await(c->client->loop, &c->wait, &c->changed, &c->lock,
+                      deadline == SEG_FOREVER ? SEG_FOREVER : deadline - now);
     }
 }
 

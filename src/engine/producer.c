@@ -86,9 +86,14 @@ static seg_status check_record(const seg_producer *p, const seg_record *given, s
     return SEG_OK;
 }
 
+/* What the loop has to do for a message: look at its lane in a moment, or send it now, as there is nothing
+ * under way that it could gather behind. */
+typedef enum need { NEED_NOTHING, NEED_WAKE, NEED_WORK } need;
+
 /* A message on its way into a batch. */
 typedef struct message {
     seg_record record;
+    need need;
     size_t size; /* of it in the lane's open batch, or in a new one */
     sg_slot slot;
     const sg_forward_slot *forward; /* NULL: a plain one */
@@ -178,7 +183,9 @@ static seg_status enqueue(seg_producer *p, message *m, seg_error *err) {
         sg_lane_close_open(lane);
         wake = true;
     }
-    if (wake)
+    bool alone = p->stats.queued == 1 && p->linger == 0 && m->forward == NULL;
+    m->need = !wake ? NEED_NOTHING : alone ? NEED_WORK : NEED_WAKE;
+    if (m->need == NEED_WAKE)
         sg_loop_wake(&p->actor);
     return SEG_OK;
 }
@@ -194,6 +201,8 @@ seg_status seg_send_async(seg_producer *p, const seg_record *r, seg_sent_fn *don
     sg_mutex_lock(&p->lock);
     s = enqueue(p, &m, err);
     sg_mutex_unlock(&p->lock);
+    if (m.need == NEED_WORK)
+        sg_loop_work(&p->actor, false);
     return s;
 }
 
@@ -222,9 +231,14 @@ seg_status seg_send(seg_producer *p, const seg_record *r, seg_position *where, s
         return sg_fail_nomem(err);
     sg_mutex_lock(&p->lock);
     s = enqueue_waiting(p, &m, err);
+    if (m.need == NEED_WORK) {
+        sg_mutex_unlock(&p->lock);
+        sg_loop_work(&p->actor, true);
+        sg_mutex_lock(&p->lock);
+    }
     /* The loop thread gives every batch an outcome by its deadline, so this ends. */
     while (s == SEG_OK && !w.done)
-        sg_cond_wait(&w.cond, &p->lock, SEG_FOREVER);
+        sg_loop_await(p->client->loop, &w.wait, &w.cond, &p->lock, SEG_FOREVER);
     sg_mutex_unlock(&p->lock);
     sg_cond_fini(&w.cond);
     if (s != SEG_OK)

@@ -61,6 +61,7 @@
 /* A seg_send that waits, on its caller's stack. */
 typedef struct sg_waiter {
     sg_cond cond;
+    sg_wait wait;
     bool done;
     seg_status status;
     seg_position where;

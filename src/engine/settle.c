@@ -236,7 +236,7 @@ static void settle_next(seg_consumer *c, const seg_delivery *d, seg_verdict verd
 
 /* Lock held. */
 static seg_status settle_end(seg_consumer *c, const faults *f, seg_error *err) {
-    sg_loop_wake(&c->actor);
+    sg_loop_nudge(&c->actor);
     /* A poll on another thread may wait for the window to move on, a worker for the lane. */
     if (c->polling && !c->running)
         sg_consumer_changed(c);

@@ -377,6 +377,10 @@ void sg_conn_flush(sg_conn *c, int64_t now) {
     send_queued(c, now);
 }
 
+uint64_t sg_conn_life(const sg_conn *c) {
+    return c->life;
+}
+
 bool sg_conn_up(const sg_conn *c) {
     return c->phase == SG_CONN_UP;
 }

@@ -82,6 +82,9 @@ void sg_conn_tick(sg_conn *c, int64_t now);
 /* Write what is queued, as far as the socket takes it: call once for a round of requests. */
 void sg_conn_flush(sg_conn *c, int64_t now);
 
+/* A number that changes when its socket is closed. */
+uint64_t sg_conn_life(const sg_conn *c);
+
 bool sg_conn_up(const sg_conn *c);
 /* What the server said of itself in the handshake of this connection; "" before the first.
  * "redis 7.0.15". */
