@@ -4,19 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <time.h>
 
 #include "bench.h"
 #include "child.h"
 #include "signals.h"
 
-enum { SETTLE_MS = 5000, SETTLE_EVERY_MS = 5, KEY_MAX = 64 };
-
-int64_t bench_now_ns(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
+enum { SETTLE_MS = 5000, SETTLE_EVERY_MS = 5, OWN_MS = 30000, KEY_MAX = 64 };
 
 int bench_interrupted(void) {
     return cli_signal_caught() ? CLI_FAILURE : CLI_OK;
@@ -157,6 +150,27 @@ int bench_settle(bench *b, bench_usage *u) {
         }
         cli_pause(SETTLE_EVERY_MS);
     }
+}
+
+int bench_await_partitions(bench *b, seg_consumer *consumer) {
+    size_t wanted = (size_t)b->opts->partitions;
+    int64_t deadline = cli_now_us() + OWN_MS * INT64_C(1000);
+    while (seg_consumer_assignment(consumer, NULL, 0) < wanted) {
+        seg_batch *batch;
+        seg_error err;
+        if (seg_consumer_poll(&batch, consumer, 1, SETTLE_EVERY_MS, &err) != SEG_OK) {
+            return cli_error(&err);
+        }
+        seg_batch_free(batch);
+        if (bench_interrupted() != CLI_OK) {
+            return CLI_FAILURE;
+        }
+        if (cli_now_us() > deadline) {
+            return cli_failure("the only consumer owns %zu of %zu partitions after %d s",
+                               seg_consumer_assignment(consumer, NULL, 0), wanted, OWN_MS / 1000);
+        }
+    }
+    return CLI_OK;
 }
 
 /* ---- Threads --------------------------------------------------------------------------------- */

@@ -172,6 +172,9 @@ int bench_settle(bench *b, bench_usage *u);
 /* CLI_FAILURE where a signal came. */
 int bench_interrupted(void);
 
+/* Poll `consumer` until it owns all partitions; there is nothing in them. */
+int bench_await_partitions(bench *b, seg_consumer *consumer);
+
 /* A thread of a measured run, with what it left. */
 typedef struct bench_part {
     bench *b;
@@ -216,15 +219,32 @@ void bench_report_baseline(bench_report *r, const bench *b, const char *name, co
 /* The sample of a rate: `n` messages between two looks. */
 bench_sample bench_rate(const bench_usage *before, const bench_usage *after, int64_t elapsed_ns,
                         uint64_t n);
-/* The latencies in `h`: "sync_p50_100B" and so on. */
+/* The latencies in `h`: "sync_p50_100B" and so on. The first of them also says what was spent; NULL:
+ * none does. */
 typedef void bench_add_fn(bench_report *r, const bench *b, const char *name, const char *unit,
                           bench_sample sample);
 void bench_report_latency(bench_report *r, const bench *b, bench_add_fn *add, const char *name,
-                          const cli_histogram *h);
-/* `what`: the line above the table. */
-void bench_report_print(const bench_report *r, const bench *b, const char *what);
+                          const cli_histogram *h, const bench_sample *spent);
+/* As a table, below a line that says what was measured, or as JSON. */
+void bench_report_print(const bench_report *r, const bench *b, const char *mode);
 void bench_report_fini(bench_report *r);
 
+/* ---- Time (bench_time.c) ------------------------------------------------------------------------- */
+
 int64_t bench_now_ns(void); /* monotonic */
+
+/* When the message `i` is to be sent, of a stream of messages with a steady rate. */
+typedef struct bench_schedule {
+    int64_t start_ns;
+    double interval_ns;
+} bench_schedule;
+
+bench_schedule bench_schedule_from(int64_t start_ns, int64_t rate);
+int64_t bench_schedule_at(const bench_schedule *s, uint64_t i);
+/* How many messages should have been sent by now. */
+uint64_t bench_schedule_due(const bench_schedule *s, int64_t now_ns);
+
+/* Sleep until then, as exactly as the system can. */
+void bench_sleep_until(int64_t ns);
 
 #endif

@@ -387,7 +387,7 @@ static int run_baseline(job *j) {
 static int fill_baseline(job *j) {
     bench_xadds x;
     bench_raws r;
-    bench_xadds_init(&x, &j->b);
+    bench_xadds_init(&x, &j->b, "*");
     int code = bench_raws_open(&r, &j->b);
     if (code == CLI_OK) {
         code = bench_raws_run(&r, &j->b, &x, j->messages);

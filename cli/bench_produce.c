@@ -148,7 +148,7 @@ static int run_ceiling(job *j) {
 static int run_all(job *j) {
     const bench_opts *o = j->b.opts;
     if (!o->no_baseline) {
-        bench_xadds_init(&j->each, &j->b);
+        bench_xadds_init(&j->each, &j->b, "*");
     }
     int code = CLI_OK;
     for (int64_t i = 0; code == CLI_OK && i < o->runs; i++) {
@@ -172,13 +172,7 @@ static int run_produce(const cli_run *run) {
         code = run_all(&j);
     }
     if (code == CLI_OK) {
-        char *what =
-            cli_format("produce: %lld messages of %lld bytes, %lld keys, %lld partitions, "
-                       "%lld producer%s",
-                       (long long)o->messages, (long long)o->size, (long long)o->keys,
-                       (long long)o->partitions, (long long)o->clients, o->clients == 1 ? "" : "s");
-        bench_report_print(&j.report, &j.b, what);
-        free(what);
+        bench_report_print(&j.report, &j.b, "produce");
     }
     bench_report_fini(&j.report);
     return bench_end(&j.b, code);

@@ -1,4 +1,5 @@
 /* bench_report.c - figures: each the median of its runs, ours beside the baseline. */
+#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -59,7 +60,7 @@ bench_sample bench_rate(const bench_usage *before, const bench_usage *after, int
 }
 
 void bench_report_latency(bench_report *r, const bench *b, bench_add_fn *add, const char *name,
-                          const cli_histogram *h) {
+                          const cli_histogram *h, const bench_sample *spent) {
     static const struct {
         const char *name;
         double part;
@@ -67,10 +68,11 @@ void bench_report_latency(bench_report *r, const bench *b, bench_add_fn *add, co
     for (size_t i = 0; i < CLI_COUNT(points); i++) {
         char full[48];
         snprintf(full, sizeof full, "%s_%s_", name, points[i].name);
+        bool tell = spent && i == 0;
         add(r, b, full, "us",
             (bench_sample){.value = cli_histogram_at(h, points[i].part) / 1e3,
-                           .server_us = NAN,
-                           .client_us = NAN});
+                           .server_us = tell ? spent->server_us : NAN,
+                           .client_us = tell ? spent->client_us : NAN});
     }
 }
 
@@ -144,7 +146,9 @@ static void print_json(const bench_figure *f, const bench *b) {
     add_real(object, "baseline_server_us", baseline.server_us);
     add_real(object, "baseline_client_us", baseline.client_us);
     cli_json_number(object, "partitions", (uint64_t)b->opts->partitions);
-    cli_json_number(object, "clients", (uint64_t)b->opts->clients);
+    if (b->opts->clients > 0) {
+        cli_json_number(object, "clients", (uint64_t)b->opts->clients);
+    }
     cli_json_text(object, "codec", codecs[b->opts->codec]);
     cli_json_print(stdout, object);
 }
@@ -186,19 +190,37 @@ static void print_table(const bench_report *r) {
     cli_table_fini(&t);
 }
 
-void bench_report_print(const bench_report *r, const bench *b, const char *what) {
+/* What was measured: all that the mode has an option for. */
+static void print_setting(const bench *b, const char *mode) {
+    const bench_opts *o = b->opts;
+    const struct {
+        int64_t value;
+        const char *one, *many;
+    } parts[] = {{o->messages, "message", "messages"},
+                 {o->rate, "a second", "a second"},
+                 {o->size, "byte", "bytes each"},
+                 {o->keys, "key", "keys"},
+                 {o->partitions, "partition", "partitions"},
+                 {o->clients, "client", "clients"},
+                 {o->runs, "run", "runs (medians)"}};
+    printf("%s: ", mode);
+    for (size_t i = 0; i < CLI_COUNT(parts); i++) {
+        if (parts[i].value > 0) {
+            printf("%" PRId64 " %s, ", parts[i].value,
+                   parts[i].value == 1 ? parts[i].one : parts[i].many);
+        }
+    }
+    printf("%s%s\n", seg_client_server(b->client),
+           b->server.pid > 0 ? " (private, on a unix socket)" : "");
+}
+
+void bench_report_print(const bench_report *r, const bench *b, const char *mode) {
     if (b->opts->json) {
         for (size_t i = 0; i < r->n; i++) {
             print_json(&r->figures[i], b);
         }
         return;
     }
-    printf("%s; %s, %s; ", what, seg_client_server(b->client),
-           b->server.pid > 0 ? "a private server on a unix socket" : "the server of the URL");
-    if (b->opts->runs == 1) {
-        puts("1 run");
-    } else {
-        printf("medians of %lld runs\n", (long long)b->opts->runs);
-    }
+    print_setting(b, mode);
     print_table(r);
 }

@@ -136,6 +136,7 @@ int bench_senders_check(bench *b, uint64_t messages) {
 static void begin(bench_xadds *x, size_t n) {
     *x = (bench_xadds){.n = n};
     x->at = cli_alloc(n + 1, sizeof *x->at);
+    x->id_at = cli_alloc(n, sizeof *x->id_at);
 }
 
 static void finish(bench_xadds *x) {
@@ -145,15 +146,18 @@ static void finish(bench_xadds *x) {
     x->window = x->window ? x->window : 1;
 }
 
-static void add_xadd(bench_xadds *x, size_t i, const char *stream, const seg_bytes *fields,
-                     size_t n) {
-    seg_bytes words[8] = {{"XADD", 4}, {stream, strlen(stream)}, {"*", 1}};
+static void add_xadd(bench_xadds *x, size_t i, const char *stream, const char *id,
+                     const seg_bytes *fields, size_t n) {
+    seg_bytes words[8] = {{"XADD", 4}, {stream, strlen(stream)}, {id, strlen(id)}};
     memcpy(words + 3, fields, n * sizeof *fields);
     x->at[i] = x->commands.len;
     bench_commands_add(&x->commands, words, 3 + n);
+    char *command = x->commands.data + x->at[i];
+    char *found = memmem(command, x->commands.len - x->at[i], id, strlen(id));
+    x->id_at[i] = (size_t)(found - x->commands.data);
 }
 
-void bench_xadds_init(bench_xadds *x, const bench *b) {
+void bench_xadds_init(bench_xadds *x, const bench *b, const char *id) {
     const bench_load *load = &b->load;
     begin(x, load->n);
     for (size_t i = 0; i < x->n; i++) {
@@ -161,7 +165,7 @@ void bench_xadds_init(bench_xadds *x, const bench *b) {
         bench_key(b, stream, bench_load_partition(load, i));
         seg_bytes fields[] = {
             {"k", 1}, bench_load_key(load, i), {"v", 1}, bench_load_value(load, i)};
-        add_xadd(x, i, stream, fields, 4);
+        add_xadd(x, i, stream, id, fields, 4);
     }
     finish(x);
 }
@@ -177,7 +181,7 @@ void bench_xadds_init_large(bench_xadds *x, const bench *b, size_t size) {
         char stream[64];
         bench_key(b, stream, (uint32_t)(i % partitions));
         seg_bytes fields[] = {{"b", 1}, {load->values + at, size}};
-        add_xadd(x, i, stream, fields, 2);
+        add_xadd(x, i, stream, "*", fields, 2);
         at = at + 2 * size <= pool ? at + size : 0;
     }
     finish(x);
@@ -186,6 +190,7 @@ void bench_xadds_init_large(bench_xadds *x, const bench *b, size_t size) {
 void bench_xadds_fini(bench_xadds *x) {
     bench_commands_fini(&x->commands);
     free(x->at);
+    free(x->id_at);
     *x = (bench_xadds){0};
 }
 

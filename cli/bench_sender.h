@@ -24,13 +24,14 @@ int bench_senders_check(bench *b, uint64_t messages);
 /* XADDs, as they go over the wire; message i is number i % n. */
 typedef struct bench_xadds {
     bench_commands commands;
-    size_t *at; /* where each begins; and the end */
+    size_t *at;    /* where each begins; and the end */
+    size_t *id_at; /* and where its ID does */
     size_t n;
     size_t window; /* so many are sent at once */
 } bench_xadds;
 
-/* One for each message of the load. */
-void bench_xadds_init(bench_xadds *x, const bench *b);
+/* One for each message of the load, with this ID. */
+void bench_xadds_init(bench_xadds *x, const bench *b, const char *id);
 /* `size` bytes each, the partitions in turn. */
 void bench_xadds_init_large(bench_xadds *x, const bench *b, size_t size);
 void bench_xadds_fini(bench_xadds *x);

@@ -92,7 +92,7 @@ static int measure(job *j, int (*send)(bench_part *p), bench_add_fn *add) {
             cli_histogram_merge(&j->histograms[0], &j->histograms[i]);
         }
         add(&j->report, b, "sync_", "msg/s", bench_rate(&before, &after, elapsed, messages));
-        bench_report_latency(&j->report, b, add, "sync", &j->histograms[0]);
+        bench_report_latency(&j->report, b, add, "sync", &j->histograms[0], NULL);
     }
     free(j->histograms);
     return code;
@@ -134,7 +134,7 @@ static int run_sync(const cli_run *run) {
     job j = {0};
     int code = bench_begin(&j.b, run);
     if (code == CLI_OK) {
-        bench_xadds_init(&j.xadds, &j.b);
+        bench_xadds_init(&j.xadds, &j.b, "*");
     }
     for (int64_t i = 0; code == CLI_OK && i < o->runs; i++) {
         code = run_ours(&j);

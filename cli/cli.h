@@ -69,7 +69,7 @@ extern const cli_command cli_produce, cli_consume;
 extern const cli_command cli_group_ls, cli_group_describe, cli_group_seek, cli_group_rm;
 extern const cli_command cli_dlq_ls, cli_dlq_show, cli_dlq_replay, cli_dlq_drop;
 extern const cli_command cli_server_command, cli_demo, cli_demo_consumer;
-extern const cli_command cli_bench_produce, cli_bench_consume, cli_bench_sync;
+extern const cli_command cli_bench_produce, cli_bench_consume, cli_bench_sync, cli_bench_e2e;
 
 #define CLI_COUNT(array) (sizeof(array) / sizeof *(array))
 

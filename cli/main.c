@@ -11,6 +11,7 @@ static const cli_command *const commands[] = {
     &cli_group_seek,    &cli_group_rm,      &cli_dlq_ls,        &cli_dlq_show,
     &cli_dlq_replay,    &cli_dlq_drop,      &cli_demo,          &cli_server_command,
     &cli_demo_consumer, &cli_bench_produce, &cli_bench_consume, &cli_bench_sync,
+    &cli_bench_e2e,
 };
 
 static const cli_opt global_opts[] = {
