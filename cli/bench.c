@@ -91,7 +91,7 @@ int bench_end(bench *b, int code) {
         code = cli_failure("interrupted");
     }
     /* A private server takes all with it. */
-    if (b->control && b->server.pid < 0) {
+    if (b->control && b->client && b->server.pid < 0) {
         int streams = bench_stream_delete(b);
         int keys = bench_keys_delete(b);
         code = code != CLI_OK ? code : streams != CLI_OK ? streams : keys;

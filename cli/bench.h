@@ -55,6 +55,13 @@ typedef struct bench_opts {
     BENCH_NUMBER("runs", runs, 1, 1000, value, "runs; the figures are their medians")
 #define BENCH_RATE(value) BENCH_NUMBER("rate", rate, 1, 5000000, value, "messages sent in a second")
 
+#define BENCH_SESSION_TIMEOUT(value, help)                                                         \
+    {                                                                                              \
+        .name = "session-timeout", .type = CLI_DURATION, .arg = "DURATION",                        \
+        .at = offsetof(bench_opts, session_timeout), .min = 100, .max = 3600000,                   \
+        .fallback = (value), .text = (help)                                                        \
+    }
+
 #define BENCH_PAYLOAD                                                                              \
     {                                                                                              \
         .name = "payload", .type = CLI_CHOICE, .arg = "json|random",                               \

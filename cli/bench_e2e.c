@@ -80,11 +80,14 @@ static bool expects_more(const job *j, int64_t *sent_ns) {
 
 static int judge(const job *j) {
     uint64_t lost = 0, twice = 0;
+    if (bench_interrupted() != CLI_OK) {
+        return CLI_FAILURE;
+    }
     for (uint64_t i = 0; i < j->messages; i++) {
         lost += j->seen[i] == NEVER;
         twice += j->seen[i] == TWICE;
     }
-    if (bench_interrupted() != CLI_OK || lost || twice || j->received != j->messages) {
+    if (lost || twice || j->received != j->messages) {
         return cli_failure("%" PRIu64 " messages came, %" PRIu64 " were sent: %" PRIu64
                            " did not come, %" PRIu64 " came more than once",
                            j->received, j->messages, lost, twice);

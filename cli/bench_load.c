@@ -54,7 +54,7 @@ static void fill_json(char *out, size_t size, uint64_t *state) {
 }
 
 static void make_keys(bench_load *l, const bench_opts *o) {
-    l->n_keys = (size_t)o->keys;
+    l->n_keys = o->keys ? (size_t)o->keys : 1; /* some modes have keys of their own */
     l->partitions = (uint32_t)o->partitions;
     l->key_text = cli_alloc(l->n_keys, KEY_SIZE);
     l->keys = cli_alloc(l->n_keys, sizeof *l->keys);
@@ -69,6 +69,9 @@ static void make_keys(bench_load *l, const bench_opts *o) {
 
 void bench_load_init(bench_load *l, const bench_opts *o) {
     uint64_t state = UINT64_C(0x9e3779b97f4a7c15);
+    if (o->size == 0) {
+        return; /* a mode that sends nothing */
+    }
     make_keys(l, o);
     l->value_size = (size_t)o->size;
     l->n = POOL_BYTES / l->value_size;

@@ -24,126 +24,150 @@ typedef struct job {
     bench b;
     bench_report report;
     uint64_t messages;
-    uint64_t batches; /* of ours, in the latest run */
+    uint64_t entries; /* of the ceiling: our batches in the run before */
+    bench_senders senders;
+    bench_raws raws;
     bench_xadds each, large;
 } job;
 
-/* What both sides measure: the rate until `after`, and the memory once all connections are closed. */
-typedef struct measured {
-    bench_usage before, after, settled;
-    int64_t elapsed_ns;
-} measured;
-
-static bench_sample memory(const measured *m, uint64_t messages) {
-    return (bench_sample){.value =
-                              (double)(m->settled.memory - m->before.memory) / (double)messages,
-                          .server_us = NAN,
-                          .client_us = NAN};
-}
+/* One way to send the messages of a run. */
+typedef struct side {
+    int (*open)(job *j);
+    int (*send)(job *j);
+    void (*close)(job *j);
+    int (*check)(job *j); /* is all there? */
+    int (*drop)(bench *b);
+    bench_add_fn *add;
+    const char *figures[2]; /* that its rate belongs to */
+    const char *memory;     /* NULL: not of interest */
+} side;
 
 /* ---- Ours ------------------------------------------------------------------------------------ */
 
-static int send_ours(job *j, bench_senders *s, measured *m) {
-    if (!bench_usage_take(&m->after, j->b.control)) {
-        return CLI_FAILURE;
-    }
-    bench_usage start = m->after;
-    int64_t began = bench_now_ns();
-    int code = bench_senders_run(s, &j->b, j->messages);
-    m->elapsed_ns = bench_now_ns() - began;
-    if (code == CLI_OK && !bench_usage_take(&m->after, j->b.control)) {
-        code = CLI_FAILURE;
-    }
-    if (code == CLI_OK) {
-        j->batches = s->batches;
-        bench_report_ours(&j->report, &j->b, "produce_", "msg/s",
-                          bench_rate(&start, &m->after, m->elapsed_ns, j->messages));
-        bench_report_ours(&j->report, &j->b, "produce_ceiling_", "msg/s",
-                          bench_rate(&start, &m->after, m->elapsed_ns, j->messages));
-    }
+static int open_ours(job *j) {
+    int code = bench_stream_create(&j->b, j->messages);
+    return code == CLI_OK ? bench_senders_open(&j->senders, &j->b) : code;
+}
+
+static int send_ours(job *j) {
+    int code = bench_senders_run(&j->senders, &j->b, j->messages);
+    j->entries = j->senders.batches;
     return code;
 }
 
-static int run_ours(job *j) {
-    bench *b = &j->b;
-    measured m;
-    bench_senders s;
-    int code = bench_settle(b, &m.before);
-    if (code == CLI_OK) {
-        code = bench_stream_create(b, j->messages);
-    }
-    if (code != CLI_OK) {
-        return code;
-    }
-    code = bench_senders_open(&s, b);
-    if (code == CLI_OK) {
-        code = send_ours(j, &s, &m);
-    }
-    bench_senders_close(&s);
-    if (code == CLI_OK) {
-        code = bench_senders_check(b, j->messages);
-    }
-    if (code == CLI_OK) {
-        code = bench_settle(b, &m.settled);
-    }
-    if (code == CLI_OK) {
-        bench_report_ours(&j->report, b, "memory_", "B/msg", memory(&m, j->messages));
-        code = bench_stream_delete(b);
-    }
-    return code;
+static void close_ours(job *j) {
+    bench_senders_close(&j->senders);
 }
+
+static int check_ours(job *j) {
+    return bench_senders_check(&j->b, j->messages);
+}
+
+static const side ours = {
+    .open = open_ours,
+    .send = send_ours,
+    .close = close_ours,
+    .check = check_ours,
+    .drop = bench_stream_delete,
+    .add = bench_report_ours,
+    .figures = {"produce_", "produce_ceiling_"},
+    .memory = "memory_",
+};
 
 /* ---- The baselines --------------------------------------------------------------------------- */
 
-/* Send `n` entries, which carry the messages of a run. */
-static int send_baseline(job *j, const bench_xadds *x, uint64_t n, const char *figure) {
+static int open_raws(job *j) {
+    return bench_raws_open(&j->raws, &j->b);
+}
+
+static void close_raws(job *j) {
+    bench_raws_close(&j->raws);
+}
+
+static int send_each(job *j) {
+    return bench_raws_run(&j->raws, &j->b, &j->each, j->messages);
+}
+
+static int check_each(job *j) {
+    return bench_raws_check(&j->b, j->messages);
+}
+
+static const side each = {
+    .open = open_raws,
+    .send = send_each,
+    .close = close_raws,
+    .check = check_each,
+    .drop = bench_keys_delete,
+    .add = bench_report_baseline,
+    .figures = {"produce_"},
+    .memory = "memory_",
+};
+
+static int open_ceiling(job *j) {
+    bench_xadds_init_large(&j->large, &j->b, (size_t)(j->messages * j->b.load.bytes / j->entries));
+    return open_raws(j);
+}
+
+static int send_ceiling(job *j) {
+    return bench_raws_run(&j->raws, &j->b, &j->large, j->entries);
+}
+
+static void close_ceiling(job *j) {
+    close_raws(j);
+    bench_xadds_fini(&j->large);
+}
+
+static int check_ceiling(job *j) {
+    return bench_raws_check(&j->b, j->entries);
+}
+
+static const side ceiling = {
+    .open = open_ceiling,
+    .send = send_ceiling,
+    .close = close_ceiling,
+    .check = check_ceiling,
+    .drop = bench_keys_delete,
+    .add = bench_report_baseline,
+    .figures = {"produce_ceiling_"},
+};
+
+/* ---- Measuring ------------------------------------------------------------------------------- */
+
+static int send_timed(job *j, const side *s, bench_usage *start, bench_usage *end, int64_t *ns) {
+    if (!bench_usage_take(start, j->b.control)) {
+        return CLI_FAILURE;
+    }
+    int64_t began = bench_now_ns();
+    int code = s->send(j);
+    *ns = bench_now_ns() - began;
+    return code == CLI_OK && !bench_usage_take(end, j->b.control) ? CLI_FAILURE : code;
+}
+
+/* Memory is looked at when nobody is connected any more: connections have buffers. */
+static int run_side(job *j, const side *s) {
     bench *b = &j->b;
-    measured m;
-    bench_raws r;
-    int code = bench_settle(b, &m.before);
+    bench_usage before, start, end, after;
+    int64_t ns = 0;
+    int code = bench_settle(b, &before);
+    if (code == CLI_OK) {
+        code = s->open(j);
+        code = code == CLI_OK ? send_timed(j, s, &start, &end, &ns) : code;
+        s->close(j);
+    }
+    code = code == CLI_OK ? s->check(j) : code;
+    code = code == CLI_OK ? bench_settle(b, &after) : code;
     if (code != CLI_OK) {
         return code;
     }
-    code = bench_raws_open(&r, b);
-    bench_usage start;
-    if (code == CLI_OK && !bench_usage_take(&start, b->control)) {
-        code = CLI_FAILURE;
+    for (size_t i = 0; i < 2 && s->figures[i]; i++) {
+        s->add(&j->report, b, s->figures[i], "msg/s", bench_rate(&start, &end, ns, j->messages));
     }
-    int64_t began = bench_now_ns();
-    if (code == CLI_OK) {
-        code = bench_raws_run(&r, b, x, n);
-        m.elapsed_ns = bench_now_ns() - began;
+    if (s->memory) {
+        double bytes = (double)(after.memory - before.memory) / (double)j->messages;
+        s->add(&j->report, b, s->memory, "B/msg", (bench_sample){bytes, NAN, NAN});
     }
-    if (code == CLI_OK && !bench_usage_take(&m.after, b->control)) {
-        code = CLI_FAILURE;
-    }
-    bench_raws_close(&r);
-    if (code == CLI_OK) {
-        code = bench_raws_check(b, n);
-    }
-    if (code == CLI_OK) {
-        code = bench_settle(b, &m.settled);
-    }
-    if (code == CLI_OK) {
-        bench_report_baseline(&j->report, b, figure, "msg/s",
-                              bench_rate(&start, &m.after, m.elapsed_ns, j->messages));
-        if (x == &j->each) {
-            bench_report_baseline(&j->report, b, "memory_", "B/msg", memory(&m, j->messages));
-        }
-        code = bench_keys_delete(b);
-    }
-    return code;
+    return s->drop(b);
 }
-
-static int run_ceiling(job *j) {
-    uint64_t bytes = j->messages * j->b.load.bytes / j->batches;
-    bench_xadds_init_large(&j->large, &j->b, (size_t)bytes);
-    int code = send_baseline(j, &j->large, j->batches, "produce_ceiling_");
-    bench_xadds_fini(&j->large);
-    return code;
-}
-
-/* ---- The whole ------------------------------------------------------------------------------- */
 
 static int run_all(job *j) {
     const bench_opts *o = j->b.opts;
@@ -152,12 +176,12 @@ static int run_all(job *j) {
     }
     int code = CLI_OK;
     for (int64_t i = 0; code == CLI_OK && i < o->runs; i++) {
-        code = run_ours(j);
+        code = run_side(j, &ours);
         if (code == CLI_OK && !o->no_baseline) {
-            code = send_baseline(j, &j->each, j->messages, "produce_");
+            code = run_side(j, &each);
         }
         if (code == CLI_OK && !o->no_baseline) {
-            code = run_ceiling(j);
+            code = run_side(j, &ceiling);
         }
     }
     bench_xadds_fini(&j->each);

@@ -120,7 +120,7 @@ static bench_sample medians(const bench_sample *samples, size_t n) {
 /* ---- Printing -------------------------------------------------------------------------------- */
 
 static void add_real(json_t *object, const char *name, double value) {
-    if (isnan(value)) {
+    if (!isfinite(value)) {
         return;
     }
     if (fabs(value) >= 10000) {
@@ -140,7 +140,7 @@ static void print_json(const bench_figure *f, const bench *b) {
     add_real(object, "ours", ours.value);
     add_real(object, "baseline", baseline.value);
     add_real(object, "ratio", ours.value / baseline.value);
-    cli_json_number(object, "runs", f->n_ours);
+    cli_json_number(object, "runs", (uint64_t)b->opts->runs);
     add_real(object, "server_us", ours.server_us);
     add_real(object, "client_us", ours.client_us);
     add_real(object, "baseline_server_us", baseline.server_us);
@@ -155,7 +155,7 @@ static void print_json(const bench_figure *f, const bench *b) {
 
 /* Four digits that mean something; "-" where there is no value. */
 static void add_cell(cli_table *t, double value, const char *after) {
-    if (isnan(value)) {
+    if (!isfinite(value)) {
         cli_table_add(t, "-");
     } else if (fabs(value) >= 1000) {
         cli_table_add(t, "%.0f%s", value, after);
@@ -166,12 +166,13 @@ static void add_cell(cli_table *t, double value, const char *after) {
     }
 }
 
-static void print_table(const bench_report *r) {
+/* The columns of ours and the baseline; what no figure has is left out. */
+static void print_table(const bench_report *r, bool spent) {
     static const char *const headings[] = {"FIGURE",   "UNIT",          "OURS",
                                            "BASELINE", "RATIO",         "SERVER US/MSG",
                                            "BASELINE", "CLIENT US/MSG", "BASELINE"};
     cli_table t;
-    cli_table_init(&t, "llrrrrrrr", headings);
+    cli_table_init(&t, spent ? "llrrrrrrr" : "llrrr", headings);
     for (size_t i = 0; i < r->n; i++) {
         const bench_figure *f = &r->figures[i];
         bench_sample ours = medians(f->ours, f->n_ours);
@@ -181,13 +182,24 @@ static void print_table(const bench_report *r) {
         add_cell(&t, ours.value, "");
         add_cell(&t, baseline.value, "");
         add_cell(&t, ours.value / baseline.value, "x");
-        add_cell(&t, ours.server_us, "");
-        add_cell(&t, baseline.server_us, "");
-        add_cell(&t, ours.client_us, "");
-        add_cell(&t, baseline.client_us, "");
+        if (spent) {
+            add_cell(&t, ours.server_us, "");
+            add_cell(&t, baseline.server_us, "");
+            add_cell(&t, ours.client_us, "");
+            add_cell(&t, baseline.client_us, "");
+        }
     }
     cli_table_print(&t, stdout);
     cli_table_fini(&t);
+}
+
+static bool tells_spent(const bench_report *r) {
+    for (size_t i = 0; i < r->n; i++) {
+        if (!isnan(medians(r->figures[i].ours, r->figures[i].n_ours).server_us)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* What was measured: all that the mode has an option for. */
@@ -202,7 +214,7 @@ static void print_setting(const bench *b, const char *mode) {
                  {o->keys, "key", "keys"},
                  {o->partitions, "partition", "partitions"},
                  {o->clients, "client", "clients"},
-                 {o->runs, "run", "runs (medians)"}};
+                 {o->runs, "run", "runs"}};
     printf("%s: ", mode);
     for (size_t i = 0; i < CLI_COUNT(parts); i++) {
         if (parts[i].value > 0) {
@@ -222,5 +234,5 @@ void bench_report_print(const bench_report *r, const bench *b, const char *mode)
         return;
     }
     print_setting(b, mode);
-    print_table(r);
+    print_table(r, tells_spent(r));
 }

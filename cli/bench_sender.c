@@ -86,7 +86,7 @@ static int send_all(const bench_part *p, seg_producer *producer, outcomes *o) {
             }
         }
     }
-    return CLI_OK;
+    return bench_interrupted();
 }
 
 static int send_part(bench_part *p) {

@@ -6,12 +6,12 @@
 #include "cli.h"
 
 static const cli_command *const commands[] = {
-    &cli_stream_create, &cli_stream_ls,     &cli_stream_info,   &cli_stream_rm,
-    &cli_produce,       &cli_consume,       &cli_group_ls,      &cli_group_describe,
-    &cli_group_seek,    &cli_group_rm,      &cli_dlq_ls,        &cli_dlq_show,
-    &cli_dlq_replay,    &cli_dlq_drop,      &cli_demo,          &cli_server_command,
-    &cli_demo_consumer, &cli_bench_produce, &cli_bench_consume, &cli_bench_sync,
-    &cli_bench_e2e,
+    &cli_stream_create, &cli_stream_ls,       &cli_stream_info,   &cli_stream_rm,
+    &cli_produce,       &cli_consume,         &cli_group_ls,      &cli_group_describe,
+    &cli_group_seek,    &cli_group_rm,        &cli_dlq_ls,        &cli_dlq_show,
+    &cli_dlq_replay,    &cli_dlq_drop,        &cli_demo,          &cli_server_command,
+    &cli_demo_consumer, &cli_bench_produce,   &cli_bench_consume, &cli_bench_sync,
+    &cli_bench_e2e,     &cli_bench_rebalance, &cli_bench_idle,    &cli_bench_member,
 };
 
 static const cli_opt global_opts[] = {
