@@ -51,9 +51,8 @@ typedef struct bench_opts {
     BENCH_NUMBER("partitions", partitions, 1, 4096, value,                                         \
                  "partitions of the stream, and streams of the baseline")
 #define BENCH_CLIENTS(value, help) BENCH_NUMBER("clients", clients, 1, 64, value, help)
-#define BENCH_RUNS(value)                                                                          \
-    BENCH_NUMBER("runs", runs, 1, 1000, value, "runs; the figures are their medians")
-#define BENCH_RATE(value) BENCH_NUMBER("rate", rate, 1, 5000000, value, "messages sent in a second")
+#define BENCH_RUNS                 BENCH_NUMBER("runs", runs, 1, 1000, "5", "runs; a figure is their median")
+#define BENCH_RATE(value)          BENCH_NUMBER("rate", rate, 1, 5000000, value, "messages a second")
 
 #define BENCH_SESSION_TIMEOUT(value, help)                                                         \
     {                                                                                              \
@@ -69,37 +68,45 @@ typedef struct bench_opts {
         .text = "small JSON records, or bytes that nothing can compress"                           \
     }
 
-#define BENCH_BATCHING                                                                             \
-    {.name = "batch-bytes",                                                                        \
-     .type = CLI_NUMBER,                                                                           \
-     .arg = "BYTES",                                                                               \
-     .at = offsetof(bench_opts, batch_bytes),                                                      \
-     .min = 1024,                                                                                  \
-     .max = 64 << 20,                                                                              \
-     .fallback = "65536",                                                                          \
-     .text = "the producer's batches, at most"},                                                   \
-        {.name = "linger",                                                                         \
-         .type = CLI_DURATION,                                                                     \
-         .arg = "DURATION",                                                                        \
-         .at = offsetof(bench_opts, linger),                                                       \
-         .max = 60000,                                                                             \
-         .fallback = "0s",                                                                         \
-         .text = "how long a batch waits for more messages"},                                      \
+#define BENCH_BATCH_BYTES                                                                          \
+    {                                                                                              \
+        .name = "batch-bytes", .type = CLI_NUMBER, .arg = "BYTES",                                 \
+        .at = offsetof(bench_opts, batch_bytes), .min = 1024, .max = 64 << 20,                     \
+        .fallback = "65536", .text = "the producer's batches, at most"                             \
+    }
+
+#define BENCH_LINGER                                                                               \
+    {                                                                                              \
+        .name = "linger", .type = CLI_DURATION, .arg = "DURATION",                                 \
+        .at = offsetof(bench_opts, linger), .max = 60000, .fallback = "0s",                        \
+        .text = "how long a batch waits for more messages"                                         \
+    }
+
+#define BENCH_CODEC                                                                                \
     {                                                                                              \
         .name = "codec", .type = CLI_CHOICE, .arg = "plain|lz4|zstd",                              \
         .at = offsetof(bench_opts, codec), .fallback = "plain",                                    \
         .text = "how the producer compresses batches"                                              \
     }
 
-#define BENCH_OUTPUT                                                                               \
-    {.name = "no-baseline",                                                                        \
-     .type = CLI_FLAG,                                                                             \
-     .at = offsetof(bench_opts, no_baseline),                                                      \
-     .text = "measure only ours"},                                                                 \
+#define BENCH_NO_BASELINE                                                                          \
+    {                                                                                              \
+        .name = "no-baseline", .type = CLI_FLAG, .at = offsetof(bench_opts, no_baseline),          \
+        .text = "measure only ours"                                                                \
+    }
+
+#define BENCH_JSON_LINES                                                                           \
     {                                                                                              \
         .name = "json", .type = CLI_FLAG, .at = offsetof(bench_opts, json),                        \
         .text = "one object a line for each figure"                                                \
     }
+
+/* The end of what each mode's help says. */
+#define BENCH_ABOUT                                                                                \
+    "\n\n"                                                                                         \
+    "Without -u and SEGMENTER_URL it happens on a private server, without persistence. With a "    \
+    "URL it happens in a namespace of its own, or in that of -N; all that was made is deleted "    \
+    "in the end, also after Ctrl-C."
 
 /* ---- The messages (bench_load.c) --------------------------------------------------------------- */
 

@@ -16,10 +16,13 @@ static const cli_opt table[] = {
     BENCH_KEYS,
     BENCH_PARTITIONS("16"),
     BENCH_CLIENTS("1", "members of the group, each with a client and a thread of its own"),
-    BENCH_RUNS("5"),
+    BENCH_RUNS,
     BENCH_PAYLOAD,
-    BENCH_BATCHING,
-    BENCH_OUTPUT,
+    BENCH_BATCH_BYTES,
+    BENCH_LINGER,
+    BENCH_CODEC,
+    BENCH_NO_BASELINE,
+    BENCH_JSON_LINES,
 };
 
 enum { AT_ONCE = 1000, WAIT_MS = 5, COMMIT_MS = 10000, ID_MAX = 48, UNDER_WAY = 2 };
@@ -445,7 +448,7 @@ const cli_command cli_bench_consume = {
     .about =
         "Read what was stored before as a new group, with seg_consumer_poll and seg_ack_batch, "
         "until all is acknowledged; and beside it what plain commands do on the same server: "
-        "XREADGROUP and XACK, over as many streams, where each message is an entry.",
+        "XREADGROUP and XACK, over as many streams, where each message is an entry." BENCH_ABOUT,
     .opts = table,
     .n_opts = CLI_COUNT(table),
     .opts_size = sizeof(bench_opts),

@@ -15,9 +15,9 @@
 #include "signals.h"
 
 static const cli_opt table[] = {
-    BENCH_MESSAGES("5000"), BENCH_RATE("1000"), BENCH_SIZE,    BENCH_KEYS,
-    BENCH_PARTITIONS("16"), BENCH_RUNS("5"),    BENCH_PAYLOAD, BENCH_BATCHING,
-    BENCH_OUTPUT,
+    BENCH_MESSAGES("5000"), BENCH_RATE("1000"), BENCH_SIZE,        BENCH_KEYS,
+    BENCH_PARTITIONS("16"), BENCH_RUNS,         BENCH_PAYLOAD,     BENCH_BATCH_BYTES,
+    BENCH_LINGER,           BENCH_CODEC,        BENCH_NO_BASELINE, BENCH_JSON_LINES,
 };
 
 enum {
@@ -425,7 +425,7 @@ const cli_command cli_bench_e2e = {
         "Send at a steady rate, receive in the same process, and say how long it took from the "
         "moment when each message was meant to be sent, whether or not the ones before it held it "
         "up. Beside it what plain commands do on the same server: XADD on one connection, XREAD "
-        "BLOCK on another.",
+        "BLOCK on another." BENCH_ABOUT,
     .opts = table,
     .n_opts = CLI_COUNT(table),
     .opts_size = sizeof(bench_opts),

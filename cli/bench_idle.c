@@ -6,7 +6,7 @@
 #include "bench.h"
 
 static const cli_opt table[] = {
-    BENCH_PARTITIONS("256"),
+    BENCH_NUMBER("partitions", partitions, 1, 4096, "256", "partitions of the stream"),
     {.name = "duration",
      .type = CLI_DURATION,
      .arg = "DURATION",
@@ -16,8 +16,9 @@ static const cli_opt table[] = {
      .fallback = "5s",
      .text = "how long each run looks"},
     BENCH_SESSION_TIMEOUT("10s", "as in consume: the heartbeats hang on it"),
-    BENCH_RUNS("5"),
-    BENCH_OUTPUT,
+    BENCH_RUNS,
+    BENCH_NO_BASELINE,
+    BENCH_JSON_LINES,
 };
 
 enum {
@@ -155,11 +156,11 @@ static int run_idle(const cli_run *run) {
 const cli_command cli_bench_idle = {
     .name = "bench idle",
     .args = "",
-    .brief = "Measure what a consumer costs to which nothing comes",
+    .brief = "Measure what an idle consumer costs",
     .about =
         "Let a consumer that owns all partitions wait for messages that do not come, and say "
         "what the server and this process spend meanwhile, in per cent of one core; and beside "
-        "it what the same server spends while nobody is connected.",
+        "it what the same server spends while nobody is connected." BENCH_ABOUT,
     .opts = table,
     .n_opts = CLI_COUNT(table),
     .opts_size = sizeof(bench_opts),

@@ -14,10 +14,13 @@ static const cli_opt table[] = {
     BENCH_KEYS,
     BENCH_PARTITIONS("16"),
     BENCH_CLIENTS("1", "producers, each with a client and a thread of its own"),
-    BENCH_RUNS("5"),
+    BENCH_RUNS,
     BENCH_PAYLOAD,
-    BENCH_BATCHING,
-    BENCH_OUTPUT,
+    BENCH_BATCH_BYTES,
+    BENCH_LINGER,
+    BENCH_CODEC,
+    BENCH_NO_BASELINE,
+    BENCH_JSON_LINES,
 };
 
 typedef struct job {
@@ -209,7 +212,7 @@ const cli_command cli_bench_produce = {
     .about =
         "Send messages with seg_send_async until all are stored, and beside it what plain commands "
         "do on the same server: each message as an entry of its own (XADD, pipelined), and the "
-        "ceiling, entries as many and as large as our batches were.",
+        "ceiling, entries as many and as large as our batches were." BENCH_ABOUT,
     .opts = table,
     .n_opts = CLI_COUNT(table),
     .opts_size = sizeof(bench_opts),

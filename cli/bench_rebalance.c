@@ -18,13 +18,15 @@
 static const cli_opt table[] = {
     BENCH_RATE("8000"),
     BENCH_SIZE,
-    BENCH_PARTITIONS("16"),
+    BENCH_NUMBER("partitions", partitions, 1, 4096, "16", "partitions of the stream"),
     BENCH_CLIENTS("3", "members that are there all the time"),
     BENCH_SESSION_TIMEOUT("1s", "how long it takes until a killed member is found out"),
-    BENCH_RUNS("25"),
+    BENCH_NUMBER("runs", runs, 1, 1000, "25", "runs; the figures are of all of them"),
     BENCH_PAYLOAD,
-    BENCH_BATCHING,
-    BENCH_OUTPUT,
+    BENCH_BATCH_BYTES,
+    BENCH_LINGER,
+    BENCH_CODEC,
+    BENCH_JSON_LINES,
 };
 
 enum {
@@ -376,7 +378,7 @@ const cli_command cli_bench_rebalance = {
         "long messages paused: \"gap\" is the time between the last delivery of the old owner and "
         "the first of the new one, \"stay\" what a partition that did not move paused longer than "
         "its messages are apart, and its baseline the same while nothing happens. All is of all "
-        "runs together.",
+        "runs together." BENCH_ABOUT,
     .opts = table,
     .n_opts = CLI_COUNT(table),
     .opts_size = sizeof(bench_opts),

@@ -11,10 +11,13 @@ static const cli_opt table[] = {
     BENCH_KEYS,
     BENCH_PARTITIONS("16"),
     BENCH_CLIENTS("1", "threads, each with a client of its own"),
-    BENCH_RUNS("5"),
+    BENCH_RUNS,
     BENCH_PAYLOAD,
-    BENCH_BATCHING,
-    BENCH_OUTPUT,
+    BENCH_BATCH_BYTES,
+    BENCH_LINGER,
+    BENCH_CODEC,
+    BENCH_NO_BASELINE,
+    BENCH_JSON_LINES,
 };
 
 enum { LOOK_EVERY = 256 };
@@ -155,7 +158,7 @@ const cli_command cli_bench_sync = {
     .args = "",
     .brief = "Measure sending one message after another",
     .about = "Send each message with seg_send once the one before is stored, and beside it what "
-             "XADD does on the same server: one command, its answer, the next.",
+             "XADD does on the same server: one command, its answer, the next." BENCH_ABOUT,
     .opts = table,
     .n_opts = CLI_COUNT(table),
     .opts_size = sizeof(bench_opts),
