@@ -172,6 +172,11 @@ static int run_side(job *j, const side *s) {
     return s->drop(b);
 }
 
+static void report_batches(job *j) {
+    bench_report_ours(&j->report, &j->b, "batch_", "msg",
+                      (bench_sample){(double)j->messages / (double)j->entries, NAN, NAN});
+}
+
 static int run_all(job *j) {
     const bench_opts *o = j->b.opts;
     if (!o->no_baseline) {
@@ -180,6 +185,9 @@ static int run_all(job *j) {
     int code = CLI_OK;
     for (int64_t i = 0; code == CLI_OK && i < o->runs; i++) {
         code = run_side(j, &ours);
+        if (code == CLI_OK) {
+            report_batches(j);
+        }
         if (code == CLI_OK && !o->no_baseline) {
             code = run_side(j, &each);
         }

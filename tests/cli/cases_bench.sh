@@ -27,14 +27,14 @@ leaves_nothing() {
 
 case_bench_produce() {
     expect 0 segmenter bench produce --messages 2000 --runs 2 --json
-    lines out 3 || fail "some figures are missing"
     compared produce_100B msg/s
     compared produce_ceiling_100B msg/s
     figure memory_100B B/msg
+    figure batch_100B msg
     has out '"runs":2,.*"partitions":16,"clients":1,"codec":"plain"'
     expect 0 segmenter bench produce --messages 2000 --runs 1 --size 1024 --payload random --clients 3 \
         --partitions 5 --keys 7 --batch-bytes 4096 --linger 1ms
-    [ "$(wc -l <out)" -eq 5 ] || fail "expected a line, a heading and three figures"
+    [ "$(wc -l <out)" -eq 6 ] || fail "expected a line, a heading and four figures"
     has out '^produce: 2000 messages, 1024 bytes each, 7 keys, 5 partitions, 3 clients, 1 run, (redis|valkey) [0-9]'
     has out '^produce_1KB +msg/s +[0-9.]+ +[0-9.]+ +[0-9.]+x +[0-9.]+ +[0-9.]+ +[0-9.]+ +[0-9.]+$'
     leaves_nothing
