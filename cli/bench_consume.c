@@ -6,8 +6,8 @@
 #include <inttypes.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <string.h>
 
+#include "bench_reader.h"
 #include "bench_sender.h"
 
 static const cli_opt table[] = {
@@ -25,7 +25,7 @@ static const cli_opt table[] = {
     BENCH_JSON_LINES,
 };
 
-enum { AT_ONCE = 1000, WAIT_MS = 5, COMMIT_MS = 10000, ID_MAX = 48, UNDER_WAY = 2 };
+enum { AT_ONCE = 1000, WAIT_MS = 5, COMMIT_MS = 10000 };
 
 typedef struct job {
     bench b;
@@ -33,6 +33,7 @@ typedef struct job {
     uint64_t messages;
     char group[32];
     seg_client **clients;   /* of the members */
+    bench_reader *readers;  /* of the baseline */
     _Atomic uint64_t *next; /* of each partition, the offset that has to come */
     atomic_uint_least64_t received, out_of_place, bytes;
     atomic_int_least64_t done_ns; /* the latest end of a member's work */
@@ -147,14 +148,14 @@ static void reset(job *j) {
     j->done_ns = 0;
 }
 
-static int measure(job *j, int (*fn)(bench_part *p), void *arg, bench_add_fn *add) {
+static int measure(job *j, int (*fn)(bench_part *p), bench_add_fn *add) {
     bench_usage before, after;
     reset(j);
     if (!bench_usage_take(&before, j->b.control)) {
         return CLI_FAILURE;
     }
     int64_t began = bench_now_ns();
-    int code = bench_parallel(&j->b, j->messages, fn, arg);
+    int code = bench_parallel(&j->b, j->messages, fn, j);
     if (code == CLI_OK && !bench_usage_take(&after, j->b.control)) {
         code = CLI_FAILURE;
     }
@@ -173,7 +174,7 @@ static int run_ours(job *j) {
         code = cli_open(&j->clients[i], &j->b.globals, false);
     }
     if (code == CLI_OK) {
-        code = measure(j, run_member, j, bench_report_ours);
+        code = measure(j, run_member, bench_report_ours);
     }
     for (size_t i = 0; i < n; i++) {
         seg_client_close(j->clients[i]);
@@ -198,161 +199,15 @@ static int fill_ours(job *j) {
 
 /* ---- The baseline ---------------------------------------------------------------------------- */
 
-/* A reader's share of the streams: every so many-th. The IDs of an answer become the commands that
- * acknowledge them, a stream's IDs after each other as they came. */
-typedef struct reader {
-    job *j;
-    bench_raw *raw;
-    bench_commands read; /* XREADGROUP */
-    bench_commands ids, acks;
-    seg_bytes *words; /* XACK stream group id ... */
-    size_t n_words, words_capacity;
-    char stream[64];
-    uint64_t total; /* in its streams */
-    uint64_t entries;
-    uint64_t acks_sent; /* commands */
-} reader;
-
-static void flush_acks(reader *r) {
-    if (r->n_words > 3) {
-        bench_commands_add(&r->acks, r->words, r->n_words);
-        r->acks_sent++;
-    }
-    r->n_words = 0;
-}
-
-static void on_entry(seg_bytes stream, seg_bytes id, void *arg) {
-    reader *r = arg;
-    if (r->n_words == 0 || r->words[1].len != stream.len ||
-        memcmp(r->words[1].data, stream.data, stream.len) != 0) {
-        flush_acks(r);
-        memcpy(r->stream, stream.data, stream.len);
-        r->words[0] = (seg_bytes){"XACK", 4};
-        r->words[1] = (seg_bytes){r->stream, stream.len};
-        r->words[2] = (seg_bytes){r->j->group, strlen(r->j->group)};
-        r->n_words = 3;
-    }
-    char *copy = r->ids.data + r->ids.len;
-    memcpy(copy, id.data, id.len);
-    r->ids.len += id.len;
-    r->words[r->n_words++] = (seg_bytes){copy, id.len};
-    r->entries++;
-}
-
-/* XREADGROUP over every so many-th stream, from the index-th on. Returns how many those are. */
-static size_t make_read(reader *r, const bench *b, uint32_t index) {
-    static const char *const head[] = {"XREADGROUP", "GROUP", "",       "reader",
-                                       "COUNT",      "1000",  "STREAMS"};
-    size_t partitions = (size_t)b->opts->partitions, step = (size_t)b->opts->clients, n = 0;
-    char(*keys)[64] = cli_alloc(partitions, sizeof *keys);
-    seg_bytes *words = cli_alloc(CLI_COUNT(head) + 2 * partitions, sizeof *words);
-    for (; n < CLI_COUNT(head); n++) {
-        words[n] = (seg_bytes){head[n], strlen(head[n])};
-    }
-    words[2] = (seg_bytes){r->j->group, strlen(r->j->group)};
-    for (size_t i = index; i < partitions; i += step) {
-        bench_key(b, keys[i], (uint32_t)i);
-        words[n++] = (seg_bytes){keys[i], strlen(keys[i])};
-    }
-    size_t streams = n - CLI_COUNT(head);
-    for (size_t i = 0; i < streams; i++) {
-        words[n++] = (seg_bytes){">", 1};
-    }
-    bench_commands_add(&r->read, words, n);
-    free(words);
-    free(keys);
-    return streams;
-}
-
-/* Make the groups, and count what is to come. */
-static bool prepare(reader *r, const bench *b, uint32_t index) {
-    for (uint32_t i = index; i < b->opts->partitions; i += (uint32_t)b->opts->clients) {
-        char key[64];
-        bench_key(b, key, i);
-        if (!bench_raw_ask(r->raw, "XGROUP CREATE %s %s 0 MKSTREAM", key, r->j->group) ||
-            !bench_raw_ask(r->raw, "XLEN %s", key)) {
-            return false;
-        }
-        r->total += (uint64_t)bench_raw_integer(r->raw);
-    }
-    return true;
-}
-
-static int init_reader(reader *r, job *j, uint32_t index) {
-    const bench *b = &j->b;
-    *r = (reader){.j = j};
-    int code = bench_raw_open(&r->raw, b->globals.url);
-    if (code != CLI_OK) {
-        return code;
-    }
-    size_t streams = make_read(r, b, index);
-    r->words = cli_alloc(3 + AT_ONCE, sizeof *r->words);
-    r->ids.data = cli_alloc(streams * AT_ONCE, ID_MAX);
-    return prepare(r, b, index) ? CLI_OK : CLI_FAILURE;
-}
-
-static void fini_reader(reader *r) {
-    bench_raw_close(r->raw);
-    bench_commands_fini(&r->read);
-    bench_commands_fini(&r->ids);
-    bench_commands_fini(&r->acks);
-    free(r->words);
-}
-
-/* Read an answer, acknowledge it and ask for the next one. `acks`: the replies that come before it;
- * then those that come before the next one. */
-static bool step(reader *r, size_t *acks) {
-    r->acks.len = 0;
-    r->ids.len = 0;
-    r->acks_sent = 0;
-    if (!bench_raw_read(r->raw, *acks + 1)) {
-        return false;
-    }
-    flush_acks(r);
-    *acks = r->acks_sent;
-    return bench_raw_send(r->raw, r->acks.data, r->acks.len) &&
-           bench_raw_send(r->raw, r->read.data, r->read.len);
-}
-
-/* UNDER_WAY answers are asked for at any time, so that the server never waits for us. */
-static bool read_all(reader *r) {
-    size_t acks[UNDER_WAY] = {0}, turn = 0;
-    for (size_t i = 0; i < UNDER_WAY; i++) {
-        if (!bench_raw_send(r->raw, r->read.data, r->read.len)) {
-            return false;
-        }
-    }
-    for (; r->entries < r->total; turn++) {
-        if (!step(r, &acks[turn % UNDER_WAY])) {
-            return false;
-        }
-    }
-    for (size_t i = 0; i < UNDER_WAY; i++, turn++) {
-        if (!bench_raw_read(r->raw, acks[turn % UNDER_WAY] + 1)) {
-            return false;
-        }
-    }
-    return true;
-}
-
 static int run_reader(bench_part *p) {
-    reader *r = (reader *)p->arg + p->index;
-    if (r->total == 0) {
-        return CLI_OK;
+    job *j = p->arg;
+    bench_reader *r = &j->readers[p->index];
+    int code = bench_reader_run(r);
+    if (r->entries > 0) {
+        note_done(j);
     }
-    bench_raw_sum(r->raw);
-    bench_raw_on_entry(r->raw, on_entry, r);
-    if (!read_all(r)) {
-        return CLI_FAILURE;
-    }
-    note_done(r->j);
-    int64_t acked = bench_raw_sum(r->raw);
-    atomic_fetch_add(&r->j->received, r->entries);
-    return acked == (int64_t)r->total
-               ? CLI_OK
-               : cli_failure("%" PRId64 " entries were acknowledged by the baseline, %" PRIu64
-                             " were there",
-                             acked, r->total);
+    atomic_fetch_add(&j->received, r->entries);
+    return code;
 }
 
 static int delete_groups(job *j) {
@@ -368,18 +223,18 @@ static int delete_groups(job *j) {
 
 static int run_baseline(job *j) {
     size_t n = (size_t)j->b.opts->clients;
-    reader *readers = cli_alloc(n, sizeof *readers);
+    j->readers = cli_alloc(n, sizeof *j->readers);
     int code = CLI_OK;
     for (size_t i = 0; code == CLI_OK && i < n; i++) {
-        code = init_reader(&readers[i], j, (uint32_t)i);
+        code = bench_reader_init(&j->readers[i], &j->b, j->group, (uint32_t)i);
     }
     if (code == CLI_OK) {
-        code = measure(j, run_reader, readers, bench_report_baseline);
+        code = measure(j, run_reader, bench_report_baseline);
     }
     for (size_t i = 0; i < n; i++) {
-        fini_reader(&readers[i]);
+        bench_reader_fini(&j->readers[i]);
     }
-    free(readers);
+    free(j->readers);
     if (code == CLI_OK && j->received != j->messages) {
         code = cli_failure("%" PRIu64 " entries came to the baseline, %" PRIu64 " were sent",
                            j->received, j->messages);
