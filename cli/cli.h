@@ -35,6 +35,8 @@ enum {
 typedef struct cli_globals {
     const char *url;
     const char *name_space;
+    bool url_given; /* by an option or the environment */
+    bool name_space_given;
     bool verbose;
     bool help;
     bool version;
@@ -67,6 +69,8 @@ extern const cli_command cli_produce, cli_consume;
 extern const cli_command cli_group_ls, cli_group_describe, cli_group_seek, cli_group_rm;
 extern const cli_command cli_dlq_ls, cli_dlq_show, cli_dlq_replay, cli_dlq_drop;
 extern const cli_command cli_server_command, cli_demo, cli_demo_consumer;
+extern const cli_command cli_bench_produce, cli_bench_consume, cli_bench_sync, cli_bench_e2e;
+extern const cli_command cli_bench_rebalance, cli_bench_idle, cli_bench_member;
 
 #define CLI_COUNT(array) (sizeof(array) / sizeof *(array))
 

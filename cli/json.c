@@ -25,6 +25,10 @@ void cli_json_number(json_t *object, const char *name, uint64_t value) {
     cli_json_add(object, name, json_integer((json_int_t)value));
 }
 
+void cli_json_real(json_t *object, const char *name, double value) {
+    cli_json_add(object, name, json_real(value));
+}
+
 void cli_json_text(json_t *object, const char *name, const char *text) {
     json_t *value = text ? json_string(text) : NULL; /* NULL also where it is not UTF-8 */
     cli_json_add(object, name, value ? value : json_null());
@@ -38,7 +42,7 @@ json_t *cli_json_object(void) {
 
 void cli_json_print(FILE *out, json_t *object) {
     /* A failed write stays in the FILE's error flag, which every caller checks in the end. */
-    json_dumpf(object, out, JSON_COMPACT);
+    json_dumpf(object, out, JSON_COMPACT | JSON_REAL_PRECISION(6));
     fputc('\n', out);
     json_decref(object);
 }

@@ -6,10 +6,12 @@
 #include "cli.h"
 
 static const cli_command *const commands[] = {
-    &cli_stream_create,  &cli_stream_ls,     &cli_stream_info,    &cli_stream_rm,  &cli_produce,
-    &cli_consume,        &cli_group_ls,      &cli_group_describe, &cli_group_seek, &cli_group_rm,
-    &cli_dlq_ls,         &cli_dlq_show,      &cli_dlq_replay,     &cli_dlq_drop,   &cli_demo,
-    &cli_server_command, &cli_demo_consumer,
+    &cli_stream_create, &cli_stream_ls,       &cli_stream_info,   &cli_stream_rm,
+    &cli_produce,       &cli_consume,         &cli_group_ls,      &cli_group_describe,
+    &cli_group_seek,    &cli_group_rm,        &cli_dlq_ls,        &cli_dlq_show,
+    &cli_dlq_replay,    &cli_dlq_drop,        &cli_demo,          &cli_server_command,
+    &cli_demo_consumer, &cli_bench_produce,   &cli_bench_consume, &cli_bench_sync,
+    &cli_bench_e2e,     &cli_bench_rebalance, &cli_bench_idle,    &cli_bench_member,
 };
 
 static const cli_opt global_opts[] = {
@@ -117,7 +119,8 @@ static const cli_command *find_command(const char *family, const char *word) {
 }
 
 static bool is_family(const char *word) {
-    return strcmp(word, "stream") == 0 || strcmp(word, "group") == 0 || strcmp(word, "dlq") == 0;
+    return strcmp(word, "stream") == 0 || strcmp(word, "group") == 0 || strcmp(word, "dlq") == 0 ||
+           strcmp(word, "bench") == 0;
 }
 
 /* What the command line names: a command, or a family alone (for its help). */
@@ -189,6 +192,17 @@ static bool check_args(const cli_command *c, const char *const *args, size_t n) 
     return true;
 }
 
+static bool in_environment(const char *name) {
+    const char *value = getenv(name);
+    return value && *value;
+}
+
+/* Asked before the defaults take the place of what is missing. */
+static void note_given(cli_globals *g) {
+    g->url_given = g->url || in_environment("SEGMENTER_URL");
+    g->name_space_given = g->name_space || in_environment("SEGMENTER_NAMESPACE");
+}
+
 static int run_command(cli_parser *p, cli_globals *globals, const cli_command *c) {
     char *who = cli_format("segmenter %s", c->name);
     cli_set_who(c->hidden ? "segmenter" : who);
@@ -201,6 +215,7 @@ static int run_command(cli_parser *p, cli_globals *globals, const cli_command *c
 
     int code = CLI_USAGE;
     if (parse_args(p, args, &n_args)) {
+        note_given(globals);
         if (globals->help) {
             help_command(c);
             code = CLI_OK;

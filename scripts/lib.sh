@@ -1,4 +1,4 @@
-# lib.sh - what scripts/test and scripts/demo share: installing what is missing, and building.
+# lib.sh - what the scripts beside it share: installing what is missing, and building.
 # Sourced by a POSIX shell, with `root` set to the checkout. Talks on stderr.
 
 say() {

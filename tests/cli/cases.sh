@@ -7,7 +7,8 @@ case_help() {
     golden help.txt out
     for command in "stream" "stream create" "stream ls" "stream info" "stream rm" "produce" \
         "consume" "group" "group ls" "group describe" "group seek" "group rm" "dlq" "dlq ls" \
-        "dlq show" "dlq replay" "dlq drop" "server" "demo"; do
+        "dlq show" "dlq replay" "dlq drop" "server" "demo" "bench" "bench produce" "bench consume" \
+        "bench sync" "bench e2e" "bench rebalance" "bench idle"; do
         # shellcheck disable=SC2086 # two words
         expect 0 segmenter $command --help
         golden "help-$(echo "$command" | tr ' ' -).txt" out
@@ -90,6 +91,19 @@ case_usage() {
     usage produce orders -H novalue
     usage produce orders -H =value
     usage produce orders --linger
+    usage bench
+    usage bench frobnicate
+    usage bench produce orders
+    usage bench produce --messages 0
+    usage bench produce --size 15
+    usage bench produce --codec lz4
+    usage bench produce --codec gzip
+    usage bench consume --partitions 4097
+    usage bench sync --payload xml
+    usage bench e2e --rate 0
+    usage bench e2e --clients 2
+    usage bench rebalance --session-timeout 99ms
+    usage bench idle --duration 5sec
     usage -N 'bad/name' stream ls
     usage -u '' stream ls
     golden usage.txt usage.txt
