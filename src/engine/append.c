@@ -10,6 +10,8 @@
 /* The server forgets a producer after an hour (scripts/append.lua): begin anew well before. */
 #define IDLE_MS  (30 * 60 * 1000)
 #define RETRY_MS 100
+/* Bytes that are compressed before others get their turn on this thread. */
+#define PACK_BYTES ((size_t)1024 * 1024)
 /* Larger ones are not exact on the server. */
 #define NUMBER_MAX ((UINT64_C(1) << 53) - 2)
 
@@ -324,12 +326,23 @@ static bool send_append(seg_producer *p, sg_append *a, sg_outbatch *b) {
     return sent;
 }
 
+/* Those who send do not wait for it: the lock is given up meanwhile. What is in ready is nobody's but
+ * this thread's. */
+static void pack(seg_producer *p, sg_outbatch *b) {
+    sg_mutex_unlock(&p->lock);
+    sg_batch_pack(&b->writer, p->stream.seed, p->codec, &p->client->codecs);
+    sg_mutex_lock(&p->lock);
+    b->sealed = true;
+    p->packed += b->writer.buf.len;
+}
+
 static bool send_batch(seg_producer *p, sg_lane *lane, sg_outbatch *b, int64_t now) {
     if (lane->next_seq > 1 && lane->n_flying == 0 && b->first_seq == 0 &&
         now - lane->used > IDLE_MS)
         sg_lane_new_generation(lane);
     bool fresh = b->first_seq == 0 || b->generation != lane->generation;
     uint64_t seq = fresh ? lane->next_seq : b->first_seq;
+    seg_bytes bytes = sg_batch_bytes(&b->writer);
     sg_append a = {.stream = &p->stream,
                    .partition = lane->partition,
                    .producer = p->id,
@@ -337,8 +350,8 @@ static bool send_batch(seg_producer *p, sg_lane *lane, sg_outbatch *b, int64_t n
                    .generation = lane->generation,
                    .first_seq = seq,
                    .count = b->writer.count,
-                   .batch = b->writer.buf.data,
-                   .batch_len = b->writer.buf.len};
+                   .batch = bytes.data,
+                   .batch_len = bytes.len};
     if (!send_append(p, &a, b))
         return false;
     if (fresh)
@@ -407,6 +420,10 @@ static int64_t serve(seg_producer *p, sg_lane *lane, int64_t now) {
         sg_outbatch *b = next_batch(p, lane, now, &due);
         if (b == NULL || !may_fly(lane, b))
             break;
+        if (!b->sealed && p->packed >= PACK_BYTES)
+            return now;
+        if (!b->sealed)
+            pack(p, b);
         if (!send_batch(p, lane, b, now)) /* not connected, or no memory */
             return earliest_deadline(lane, now + RETRY_MS);
     }
@@ -416,6 +433,7 @@ static int64_t serve(seg_producer *p, sg_lane *lane, int64_t now) {
 int64_t sg_producer_run(void *arg, int64_t now) {
     seg_producer *p = arg;
     int64_t due = INT64_MAX;
+    p->packed = 0;
     sg_mutex_lock(&p->lock);
     if (atomic_load(&p->client->closed) && p->fault.status == SEG_OK)
         sg_fail(&p->fault, SEG_ECLOSED, "the client is closed");

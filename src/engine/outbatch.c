@@ -91,6 +91,13 @@ bool sg_outbatch_put(sg_outbatch *b, const seg_record *r, const sg_slot *slot,
     return true;
 }
 
+void sg_outbatch_seal(sg_outbatch *b) {
+    const seg_producer *p = b->producer;
+    b->sealed = p->codec == SEG_PLAIN;
+    if (b->sealed)
+        sg_batch_seal(&b->writer, p->stream.seed);
+}
+
 sg_outbatch *sg_outbatch_split(sg_outbatch *b, uint32_t n) {
     seg_producer *p = b->producer;
     uint32_t left = b->writer.count - n;
@@ -106,8 +113,8 @@ sg_outbatch *sg_outbatch_split(sg_outbatch *b, uint32_t n) {
         sg_outbatch_dispose(rest);
         return NULL;
     }
-    sg_batch_seal(&b->writer, p->stream.seed);
-    sg_batch_seal(&rest->writer, p->stream.seed);
+    sg_outbatch_seal(b);
+    sg_outbatch_seal(rest);
     rest->room = left;
     rest->id = b->id;
     rest->bytes = rest->writer.buf.len - SG_BATCH_HEADER;
@@ -180,6 +187,7 @@ void sg_outbatch_done(sg_outbatch *b, seg_status status, const seg_error *err) {
         b->err = *err;
     count_outcome(p, status, b->writer.count, b->bytes);
     sg_buf_fini(&b->writer.buf); /* the application may be long in asking for the outcome */
+    sg_buf_fini(&b->writer.packed);
     for (uint32_t i = 0; i < b->writer.count; i++)
         tell(b, i);
     if (b->callbacks) {
@@ -282,6 +290,6 @@ bool sg_outbatch_let_go(sg_outbatch *b) {
         sg_outbatch_dispose(b);
         return false;
     }
-    sg_batch_seal(w, p->stream.seed);
+    sg_outbatch_seal(b);
     return true;
 }

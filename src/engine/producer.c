@@ -21,7 +21,7 @@
 /* ---- lanes (lock held) -------------------------------------------------------------------- */
 
 void sg_lane_close_open(sg_lane *lane) {
-    sg_batch_seal(&lane->open->writer, lane->open->producer->stream.seed);
+    sg_outbatch_seal(lane->open);
     sg_list_push(&lane->ready, &lane->open->node);
     lane->open = NULL;
 }
@@ -392,12 +392,16 @@ static seg_status configure(seg_producer *p, const seg_producer_options *o, seg_
     p->max_queued = o->max_queued != 0 ? o->max_queued : 32 * MIB;
     p->on_loss = o->on_loss;
     p->loss_arg = o->loss_arg;
+    p->codec = o->codec;
     if (p->linger < 0 || p->delivery_timeout < 0)
         return sg_fail(err, SEG_EINVAL, "a time of the producer options is negative");
     if (p->max_batch < 1024 || p->max_batch > 64 * MIB)
         return sg_fail(err, SEG_EINVAL, "max_batch is %zu: 1 KiB to 64 MiB", p->max_batch);
     if (p->max_message > 64 * MIB)
         return sg_fail(err, SEG_EINVAL, "max_message is %zu: at most 64 MiB", p->max_message);
+    if (seg_codec_name(p->codec) == NULL)
+        return sg_fail(err, SEG_EINVAL, "codec %d is not one of SEG_PLAIN, SEG_LZ4, SEG_ZSTD",
+                       (int)p->codec);
     return SEG_OK;
 }
 

@@ -112,6 +112,7 @@ typedef struct sg_outbatch {
     size_t room;
     size_t bytes; /* of its messages, counted against max_queued until the outcome */
     bool callbacks;
+    bool sealed;                    /* the bytes that are sent are made */
     bool in_request, disposed;      /* freed once it is disposed and in no request */
     bool over;                      /* has an outcome */
     int64_t created, deadline;      /* INT64_MAX where it is forwarding */
@@ -157,6 +158,7 @@ struct seg_producer {
     size_t max_batch, max_message, max_queued;
     size_t more_bytes, more_headers; /* than that, and HEADERS_MAX (sg_producer_widen) */
     uint32_t max_count;              /* messages of one batch */
+    seg_codec codec;
 
     sg_mutex lock;   /* guards all below */
     sg_cond changed; /* done has something, or nothing is left, or there is room in the queue */
@@ -174,6 +176,7 @@ struct seg_producer {
 
     /* Loop thread only. */
     size_t pending; /* requests without a result */
+    size_t packed;  /* bytes compressed in this run */
     uint64_t life;  /* the connection: lanes that know of something doubt when it is a new one */
     bool asking;    /* for the verdict on a stream that answered LOST */
     bool gone;      /* closed by the application: freed with the last result */
@@ -204,6 +207,9 @@ bool sg_outbatch_put(sg_outbatch *b, const seg_record *r, const sg_slot *slot,
                      const sg_forward_slot *f);
 /* What a message costs beside its bytes, until its outcome was told. */
 size_t sg_slot_size(bool forwarding);
+/* It gets no more, or has changed. Where a codec is set, the loop thread compresses it before it is
+ * sent (append.c). */
+void sg_outbatch_seal(sg_outbatch *b);
 /* Its outcome is known: tell who waits, give the rest to poll. */
 void sg_outbatch_done(sg_outbatch *b, seg_status status, const seg_error *err);
 /* It is given up: as unknown where an answer of it was lost. Leaves its list. */
