@@ -17,17 +17,12 @@ int bench_interrupted(void) {
 
 /* ---- Options --------------------------------------------------------------------------------- */
 
-/* The one place that knows which codecs producers have. */
-static int check_codec(const bench_opts *o) {
-    return o->codec > 0 ? cli_usage("--codec takes only plain: producers do not compress yet")
-                        : CLI_OK;
-}
-
 seg_producer_options bench_producer_options(const bench *b) {
     seg_producer_options opts;
     SEG_INIT(&opts);
     opts.max_batch = (size_t)b->opts->batch_bytes;
     opts.linger = b->opts->linger;
+    opts.codec = (seg_codec)b->opts->codec;
     return opts;
 }
 
@@ -61,10 +56,7 @@ static int name_it(bench *b) {
 int bench_begin(bench *b, const cli_run *run) {
     *b = (bench){.opts = run->opts, .server = {.pid = -1, .lock_fd = -1}};
     cli_signals_catch();
-    int code = check_codec(b->opts);
-    if (code == CLI_OK) {
-        code = name_it(b);
-    }
+    int code = name_it(b);
     if (code == CLI_OK) {
         code = find_server(b, run->globals);
     }

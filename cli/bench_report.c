@@ -131,7 +131,6 @@ static void add_real(json_t *object, const char *name, double value) {
 }
 
 static void print_json(const bench_figure *f, const bench *b) {
-    static const char *const codecs[] = {"plain", "lz4", "zstd"};
     bench_sample ours = medians(f->ours, f->n_ours);
     bench_sample baseline = medians(f->baseline, f->n_baseline);
     json_t *object = cli_json_object();
@@ -149,7 +148,7 @@ static void print_json(const bench_figure *f, const bench *b) {
     if (b->opts->clients > 0) {
         cli_json_number(object, "clients", (uint64_t)b->opts->clients);
     }
-    cli_json_text(object, "codec", codecs[b->opts->codec]);
+    cli_json_text(object, "codec", seg_codec_name((seg_codec)b->opts->codec));
     cli_json_print(stdout, object);
 }
 

@@ -35,6 +35,7 @@ typedef struct produce_opts {
     int64_t delivery_timeout;
     int64_t linger;
     int64_t max_message;
+    int codec; /* a seg_codec */
 } produce_opts;
 
 static const cli_opt table[] = {
@@ -83,6 +84,12 @@ static const cli_opt table[] = {
      .max = INT64_C(64) << 20,
      .fallback = "1048576",
      .text = "longest message: key, value and headers"},
+    {.name = "codec",
+     .type = CLI_CHOICE,
+     .arg = "plain|lz4|zstd",
+     .at = offsetof(produce_opts, codec),
+     .fallback = "plain",
+     .text = "how batches of messages are compressed; consumers read any"},
 };
 
 typedef struct job {
@@ -440,6 +447,7 @@ static int produce(job *j, seg_client *client, const cli_run *run) {
     opts.linger = j->opts->linger;
     opts.delivery_timeout = j->opts->delivery_timeout;
     opts.max_message = (size_t)j->opts->max_message;
+    opts.codec = (seg_codec)j->opts->codec;
     opts.on_loss = on_loss;
     opts.loss_arg = j;
     seg_error err;

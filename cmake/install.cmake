@@ -5,7 +5,8 @@ include(CMakePackageConfigHelpers)
 install(DIRECTORY include/segmenter DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
         FILES_MATCHING PATTERN "*.h")
 
-# Two export sets: a program that uses the shared library must not need hiredis' own package.
+# Two export sets: a program that uses the shared library must not need the packages of the
+# libraries that ours uses.
 install(TARGETS segmenter EXPORT segmenter-shared LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(TARGETS segmenter_static EXPORT segmenter-static
         ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})

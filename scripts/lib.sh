@@ -74,6 +74,8 @@ need_build_tools() {
     need cmake has cmake
     need pkg-config has pkg-config
     need libhiredis-dev pkg-config --exists hiredis
+    need liblz4-dev pkg-config --exists liblz4
+    need libzstd-dev pkg-config --exists libzstd
     need libjansson-dev pkg-config --exists jansson
 }
 

@@ -366,6 +366,18 @@ typedef struct seg_record {
     int64_t timestamp;        /* ms since 1970; 0: now */
 } seg_record;
 
+/* How a producer's batches are compressed, on the way to the server and on it. Consumers read any,
+ * with no option. Batches that do not get smaller are stored plain. Values are permanent: they
+ * are those in the batches (docs/protocol.md). */
+typedef enum seg_codec {
+    SEG_PLAIN = 0,
+    SEG_LZ4, /* costs little time */
+    SEG_ZSTD /* takes less room */
+} seg_codec;
+
+/* "plain", "lz4", "zstd"; NULL for an unknown value. */
+SEG_API const char *seg_codec_name(seg_codec codec);
+
 typedef struct seg_producer seg_producer;
 
 typedef struct seg_producer_options {
@@ -380,6 +392,8 @@ typedef struct seg_producer_options {
     seg_loss_fn *on_loss; /* run by poll, flush and close. Without it a send ends with ELOST, once
                                  for each loss: the next one, or the first that waits */
     void *loss_arg;
+    seg_codec codec; /* default SEG_PLAIN. Compressed by the background thread, batch by batch:
+                        max_batch, and max_queued, are bytes before that */
 } seg_producer_options;
 
 /* Errors: ENOENT (no such stream), EACCES (a right is missing), and the client's.

@@ -28,6 +28,14 @@ void sg_buf_clear(sg_buf *b) {
     b->len = 0;
 }
 
+void sg_buf_trim(sg_buf *b) {
+    uint8_t *data = b->cap > b->len ? sg_realloc(b->data, b->len) : NULL;
+    if (data == NULL)
+        return;
+    b->data = data;
+    b->cap = b->len;
+}
+
 /* Make cap at least `need`. The ceiling bounds len, which the callers check; it only keeps the
  * doubling here from overshooting. */
 static bool grow(sg_buf *b, size_t need) {

@@ -20,6 +20,7 @@ void sg_buf_init(sg_buf *b, size_t max);
 void sg_buf_init_pooled(sg_buf *b, size_t max, sg_pool *pool); /* not for sg_buf_take */
 void sg_buf_fini(sg_buf *b);                 /* frees; the buffer is as after init */
 void sg_buf_clear(sg_buf *b);                /* len = 0, memory is kept */
+void sg_buf_trim(sg_buf *b);                 /* give back memory past len, where that can be done */
 bool sg_buf_reserve(sg_buf *b, size_t more); /* room for `more` bytes past len */
 bool sg_buf_append(sg_buf *b, const void *p, size_t n);
 bool sg_buf_str(sg_buf *b, const char *s);

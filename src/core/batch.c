@@ -1,15 +1,26 @@
 /* batch.c - records are encoded once, into their final place: a batch is gathered, sealed and sent
- * without a copy. Reading checks the CRC first and then trusts nothing all the same: a CRC tells
- * damage, not malice. */
+ * without a copy. A compressed one keeps its records beside what is sent, as they may have to be
+ * split, or some of them be taken out, when the answer comes. Reading checks the CRC first and then
+ * trusts nothing all the same: a CRC tells damage, not malice.
+ *
+ * What a compressed batch may hold. The header says how much memory its records want, and a few
+ * bytes can stand for very many: 3 KB of Zstandard for 64 MiB of zeros, which somebody may have
+ * reason to send. A bound on the ratio would refuse them, or have the writer try whether the reader
+ * will; so the bounds are absolute, and hold for writers too. SG_BATCH_SIZE_MAX is the largest message that a
+ * producer takes (64 MiB of key, value and headers, and what makes it a dead letter), with what the
+ * encoding adds: 4 bytes for each of 131,090 parts of headers at most. Plain batches may be as large.
+ * SG_BATCH_COUNT_MAX bounds the views of the records, which take some 60 bytes each, where a record may be of
+ * 4. Those who keep many batches count what each takes, and stop reading in time (fetch.c, dlq.c). */
 #include "core/batch.h"
 
 #include <string.h>
 
+#include "base/alloc.h"
 #include "base/hash.h"
 
 /* Places in the header. */
 enum { AT_VERSION = 2, AT_CODEC = 3, AT_COUNT = 4, AT_BASE = 8, AT_SIZE = 16, AT_CRC = 20 };
-enum { CODEC_NONE = 0, RECORD_MIN = 4 /* one byte for each of its four varints */ };
+enum { RECORD_MIN = 4 /* one byte for each of its four varints */ };
 
 static void put32(uint8_t *p, uint32_t v) {
     for (unsigned i = 0; i < 4; i++)
@@ -48,12 +59,14 @@ void sg_batch_writer_init(sg_batch_writer *w, size_t max_bytes, sg_pool *pool) {
     /* `size` and `count` are 32 bits wide; count is below size, so this bounds both. */
     size_t limit = UINT32_MAX;
     sg_buf_init_pooled(&w->buf, max_bytes < limit ? max_bytes : limit, pool);
+    sg_buf_init_pooled(&w->packed, w->buf.max, pool);
     w->count = 0;
     w->base_ts = 0;
 }
 
 void sg_batch_writer_fini(sg_batch_writer *w) {
     sg_buf_fini(&w->buf);
+    sg_buf_fini(&w->packed);
     sg_batch_writer_init(w, w->buf.max, w->buf.pool);
 }
 
@@ -119,17 +132,48 @@ uint32_t sg_batch_seed(const char *incarnation) {
     return sg_crc32c(0, incarnation, strlen(incarnation));
 }
 
-void sg_batch_seal(sg_batch_writer *w, uint32_t seed) {
-    if (w->count == 0)
-        return;
-    uint8_t *p = w->buf.data;
+static void write_header(const sg_batch_writer *w, sg_buf *to, uint32_t seed, seg_codec codec) {
+    uint8_t *p = to->data;
     memcpy(p, "SB", 2);
     p[AT_VERSION] = SG_BATCH_VERSION;
-    p[AT_CODEC] = CODEC_NONE;
+    p[AT_CODEC] = (uint8_t)codec;
     put32(p + AT_COUNT, w->count);
     put64(p + AT_BASE, (uint64_t)w->base_ts);
     put32(p + AT_SIZE, (uint32_t)(w->buf.len - SG_BATCH_HEADER));
-    put32(p + AT_CRC, checksum(seed, p, w->buf.len));
+    put32(p + AT_CRC, checksum(seed, p, to->len));
+}
+
+void sg_batch_seal(sg_batch_writer *w, uint32_t seed) {
+    sg_buf_fini(&w->packed);
+    if (w->count > 0)
+        write_header(w, &w->buf, seed, SEG_PLAIN);
+}
+
+/* Into room for one byte less than it has. */
+static bool compress(sg_batch_writer *w, seg_codec codec, sg_codecs *c) {
+    size_t size = w->buf.len - SG_BATCH_HEADER;
+    if (codec == SEG_PLAIN || size > SG_BATCH_SIZE_MAX || w->count > SG_BATCH_COUNT_MAX ||
+        !sg_buf_reserve(&w->packed, w->buf.len - 1))
+        return false;
+    size_t used = sg_codec_compress(c, codec, w->packed.data + SG_BATCH_HEADER, size - 1,
+                                    w->buf.data + SG_BATCH_HEADER, size);
+    w->packed.len = SG_BATCH_HEADER + used;
+    return used > 0;
+}
+
+void sg_batch_pack(sg_batch_writer *w, uint32_t seed, seg_codec codec, sg_codecs *c) {
+    sg_buf_fini(&w->packed);
+    if (w->count == 0 || !compress(w, codec, c)) {
+        sg_batch_seal(w, seed);
+        return;
+    }
+    write_header(w, &w->packed, seed, codec);
+    sg_buf_trim(&w->packed);
+}
+
+seg_bytes sg_batch_bytes(const sg_batch_writer *w) {
+    const sg_buf *b = w->packed.len > 0 ? &w->packed : &w->buf;
+    return (seg_bytes){b->data, b->len};
 }
 
 /* ---- Reading ------------------------------------------------------------------------------ */
@@ -142,14 +186,18 @@ static const char *header_fault(uint32_t seed, const uint8_t *p, size_t len) {
         return "no record batch: it does not start with \"SB\"";
     if (p[AT_VERSION] != SG_BATCH_VERSION)
         return "record batch of an unknown format version";
-    if (p[AT_CODEC] != CODEC_NONE)
+    if (seg_codec_name((seg_codec)p[AT_CODEC]) == NULL)
         return "record batch of an unknown codec";
-    size_t body = len - SG_BATCH_HEADER;
-    if (get(p + AT_SIZE, 4) != body)
+    bool packed = p[AT_CODEC] != SEG_PLAIN;
+    uint64_t size = get(p + AT_SIZE, 4), count = get(p + AT_COUNT, 4);
+    if (!packed && size != len - SG_BATCH_HEADER)
         return "record batch of another length than its header says";
-    uint64_t count = get(p + AT_COUNT, 4);
-    if (count == 0 || count > body / RECORD_MIN)
+    if (packed && size > SG_BATCH_SIZE_MAX)
+        return "compressed record batch of more than 65 MiB";
+    if (count == 0 || count > size / RECORD_MIN)
         return "record batch with a count that does not fit its length";
+    if (packed && count > SG_BATCH_COUNT_MAX)
+        return "compressed record batch of more than 65536 records";
     if (get(p + AT_CRC, 4) != checksum(seed, p, len))
         return "record batch with a wrong CRC: it was damaged";
     return NULL;
@@ -165,14 +213,54 @@ bool sg_batch_open(sg_batch_reader *r, const void *data, size_t len, uint32_t se
         return false;
     }
     uint32_t count = (uint32_t)get(p + AT_COUNT, 4);
+    seg_codec codec = (seg_codec)p[AT_CODEC];
     *r = (sg_batch_reader){
         .at = p + SG_BATCH_HEADER,
-        .end = p + len,
+        .end = codec == SEG_PLAIN ? p + len : p + SG_BATCH_HEADER, /* no record, as it is */
         .count = count,
         .left = count,
         .base_ts = (int64_t)get(p + AT_BASE, 8),
+        .codec = codec,
+        .size = (uint32_t)get(p + AT_SIZE, 4),
+        .packed = {p + SG_BATCH_HEADER, len - SG_BATCH_HEADER},
     };
     return true;
+}
+
+bool sg_batch_unpack(sg_batch_reader *r, sg_codecs *c, void *out, const char **why) {
+    switch (sg_codec_decompress(c, r->codec, out, r->size, r->packed.data, r->packed.len)) {
+    case SG_CODEC_DONE:
+        r->at = out;
+        r->end = r->at + r->size;
+        return true;
+    case SG_CODEC_DAMAGED:
+        *why = "compressed records that cannot be decompressed to what the header says";
+        return false;
+    case SG_CODEC_NO_MEMORY:
+        break;
+    }
+    *why = NULL;
+    return false;
+}
+
+bool sg_batch_load(sg_batch_reader *r, const void *data, size_t len, uint32_t seed, sg_codecs *c,
+                   void **own, const char **why) {
+    *own = NULL;
+    *why = NULL;
+    if (!sg_batch_open(r, data, len, seed, why))
+        return false;
+    if (r->codec == SEG_PLAIN)
+        return true;
+    *own = sg_alloc(r->size);
+    return *own != NULL && sg_batch_unpack(r, c, *own, why);
+}
+
+size_t sg_batch_weight(const void *data, size_t len) {
+    const uint8_t *p = data;
+    if (len < SG_BATCH_HEADER || memcmp(p, "SB", 2) != 0 || p[AT_CODEC] == SEG_PLAIN)
+        return len;
+    size_t size = (size_t)get(p + AT_SIZE, 4);
+    return size > SG_BATCH_SIZE_MAX ? len : SG_BATCH_HEADER + size;
 }
 
 static bool read_varint(const uint8_t **at, const uint8_t *end, uint64_t *v) {

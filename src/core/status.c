@@ -52,6 +52,18 @@ const char *seg_on_full_name(seg_on_full policy) {
     return NULL;
 }
 
+const char *seg_codec_name(seg_codec codec) {
+    switch (codec) {
+    case SEG_PLAIN:
+        return "plain";
+    case SEG_LZ4:
+        return "lz4";
+    case SEG_ZSTD:
+        return "zstd";
+    }
+    return NULL;
+}
+
 uint32_t seg_partition_of(seg_bytes key, uint32_t partitions) {
     return sg_partition_of(key.data, key.len, partitions);
 }

@@ -10,6 +10,8 @@
 /* The server forgets a producer after an hour (scripts/append.lua): begin anew well before. */
 #define IDLE_MS  (30 * 60 * 1000)
 #define RETRY_MS 100
+/* Bytes that are sealed before others get their turn on this thread. */
+#define SEAL_BYTES ((size_t)4 * 1024 * 1024)
 /* Larger ones are not exact on the server. */
 #define NUMBER_MAX ((UINT64_C(1) << 53) - 2)
 
@@ -331,12 +333,23 @@ static bool send_append(seg_producer *p, sg_append *a, sg_outbatch *b) {
     return sent;
 }
 
+/* Checksum and compression. Those who send do not wait for it: the lock is given up meanwhile. What is in
+ * ready is nobody's but this thread's. */
+static void seal(seg_producer *p, sg_outbatch *b) {
+    sg_mutex_unlock(&p->lock);
+    sg_batch_pack(&b->writer, p->stream.seed, p->codec, &p->client->codecs);
+    sg_mutex_lock(&p->lock);
+    b->sealed = true;
+    p->sealed += b->writer.buf.len;
+}
+
 static bool send_batch(seg_producer *p, sg_lane *lane, sg_outbatch *b, int64_t now) {
     if (lane->next_seq > 1 && lane->n_flying == 0 && b->first_seq == 0 &&
         now - lane->used > IDLE_MS)
         sg_lane_new_generation(lane);
     bool fresh = b->first_seq == 0 || b->generation != lane->generation;
     uint64_t seq = fresh ? lane->next_seq : b->first_seq;
+    seg_bytes bytes = sg_batch_bytes(&b->writer);
     sg_append a = {.stream = &p->stream,
                    .partition = lane->partition,
                    .producer = p->id,
@@ -344,8 +357,8 @@ static bool send_batch(seg_producer *p, sg_lane *lane, sg_outbatch *b, int64_t n
                    .generation = lane->generation,
                    .first_seq = seq,
                    .count = b->writer.count,
-                   .batch = b->writer.buf.data,
-                   .batch_len = b->writer.buf.len};
+                   .batch = bytes.data,
+                   .batch_len = bytes.len};
     if (!send_append(p, &a, b))
         return false;
     if (fresh)
@@ -363,14 +376,11 @@ static bool send_batch(seg_producer *p, sg_lane *lane, sg_outbatch *b, int64_t n
 }
 
 /* What is next to send: a batch that is ready, or the open one where nothing is under way that it
- * could gather behind. NULL: nothing, or it wants sealing first; `*due` is then when the open one has
- * lingered enough. */
+ * could gather behind. NULL: nothing; `*due` is then when the open one has lingered enough. */
 static sg_outbatch *next_batch(seg_producer *p, sg_lane *lane, int64_t now, int64_t *due) {
     sg_outbatch *b = lane->open;
-    if (!sg_list_empty(&lane->ready)) {
-        b = SG_OF(sg_list_first(&lane->ready), sg_outbatch, node);
-        return sg_node_linked(&b->unsealed) ? NULL : b;
-    }
+    if (!sg_list_empty(&lane->ready))
+        return SG_OF(sg_list_first(&lane->ready), sg_outbatch, node);
     if (b == NULL || lane->n_flying > 0)
         return NULL;
     int64_t enough = sg_clock_after(b->created, p->linger);
@@ -379,7 +389,7 @@ static sg_outbatch *next_batch(seg_producer *p, sg_lane *lane, int64_t now, int6
         return NULL;
     }
     sg_lane_close_open(lane);
-    return NULL;
+    return b;
 }
 
 /* A forwarded batch flies alone: its numbers may have to be taken back. */
@@ -417,6 +427,10 @@ static int64_t serve(seg_producer *p, sg_lane *lane, int64_t now) {
         sg_outbatch *b = next_batch(p, lane, now, &due);
         if (b == NULL || !may_fly(lane, b))
             break;
+        if (!b->sealed && p->sealed >= SEAL_BYTES)
+            return now;
+        if (!b->sealed)
+            seal(p, b);
         if (!send_batch(p, lane, b, now)) /* not connected, or no memory */
             return earliest_deadline(lane, now + RETRY_MS);
     }
@@ -438,22 +452,10 @@ static int64_t serve_all(seg_producer *p, int64_t now) {
     return due;
 }
 
-/* Lock held; given up meanwhile: only the loop thread touches a batch that is closed, and it is here. */
-static void seal_all(seg_producer *p) {
-    sg_list closed;
-    if (sg_list_empty(&p->unsealed))
-        return;
-    sg_list_init(&closed);
-    sg_list_splice(&closed, &p->unsealed);
-    sg_mutex_unlock(&p->lock);
-    for (sg_node *n; (n = sg_list_pop(&closed)) != NULL;)
-        sg_batch_seal(&SG_OF(n, sg_outbatch, unsealed)->writer, p->stream.seed);
-    sg_mutex_lock(&p->lock);
-}
-
 int64_t sg_producer_run(void *arg, int64_t now) {
     seg_producer *p = arg;
     int64_t due = INT64_MAX;
+    p->sealed = 0;
     sg_mutex_lock(&p->lock);
     if (atomic_load(&p->client->closed) && p->fault.status == SEG_OK)
         sg_fail(&p->fault, SEG_ECLOSED, "the client is closed");
@@ -462,15 +464,7 @@ int64_t sg_producer_run(void *arg, int64_t now) {
         sg_producer_fail_all(p, p->fault.status, p->fault.text);
     } else {
         sg_producer_doubt(p);
-        seal_all(p);
         due = serve_all(p, now);
-        if (!sg_list_empty(
-                &p->unsealed)) { /* batches that were open, and have waited long enough */
-            seal_all(p);
-            due = serve_all(p, now);
-        }
-        if (!sg_list_empty(&p->unsealed))
-            due = now; /* closed meanwhile */
     }
     sg_mutex_unlock(&p->lock);
     return due;

@@ -10,7 +10,8 @@ static bool read_records(sg_block *b, sg_batch_reader *reader) {
     return sg_batch_next(reader, &rest) == 0;
 }
 
-sg_block *sg_block_new(sg_blob blob, uint64_t last, uint32_t seed, const char **why) {
+sg_block *sg_block_new(sg_blob blob, uint64_t last, uint32_t seed, sg_codecs *codecs,
+                       const char **why) {
     sg_batch_reader reader;
     sg_block *b = NULL;
     *why = NULL;
@@ -20,11 +21,18 @@ sg_block *sg_block_new(sg_blob blob, uint64_t last, uint32_t seed, const char **
         *why = "more messages than offsets before it";
         goto fail;
     }
-    b = sg_alloc(sizeof *b + reader.count * sizeof *b->records);
+    size_t own = reader.codec != SEG_PLAIN ? reader.size : 0; /* bytes, behind the views */
+    b = sg_alloc(sizeof *b + reader.count * sizeof *b->records + own);
     if (b == NULL)
         goto fail;
+    if (own > 0) {
+        if (!sg_batch_unpack(&reader, codecs, &b->records[reader.count], why))
+            goto fail;
+        sg_blob_free(&blob);
+    }
     atomic_init(&b->references, 1);
     b->blob = blob;
+    b->bytes = SG_BATCH_HEADER + (size_t)reader.size;
     b->count = reader.count;
     b->first = last + 1 - reader.count;
     if (read_records(b, &reader))

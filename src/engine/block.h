@@ -1,4 +1,5 @@
-/* block.h - a fetched entry: its bytes, as they came from the network, and the records in them.
+/* block.h - a fetched entry: its bytes, as they came from the network or decompressed, and the records
+ * in them.
  * Counted: by the partition that may deliver it (again) and by every seg_batch that holds messages
  * of it. */
 #ifndef SG_ENGINE_BLOCK_H
@@ -10,7 +11,8 @@
 
 typedef struct sg_block {
     atomic_uint references;
-    sg_blob blob;
+    sg_blob blob;   /* none where the bytes are behind the records */
+    size_t bytes;   /* of the batch, decompressed */
     uint64_t first; /* offset of its first record */
     uint32_t count;
     sg_record_view records[];
@@ -26,7 +28,8 @@ struct seg_message {
 
 /* Takes `blob` over in every case. `last`: the entry's offset; `seed`: the stream's. NULL: not a
  * batch of ours (`why` is set), or no memory (`why` is NULL). One reference. */
-sg_block *sg_block_new(sg_blob blob, uint64_t last, uint32_t seed, const char **why);
+sg_block *sg_block_new(sg_blob blob, uint64_t last, uint32_t seed, sg_codecs *codecs,
+                       const char **why);
 void sg_block_ref(sg_block *b);
 void sg_block_unref(sg_block *b);
 #endif

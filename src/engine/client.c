@@ -200,6 +200,7 @@ static seg_status configure(seg_client *c, const seg_client_options *o, seg_erro
 
 static void free_client(seg_client *c) {
     sg_pool_free(c->pool);
+    sg_codecs_fini(&c->codecs);
     sg_url_fini(&c->url);
     sg_log_fini(&c->log);
     sg_cond_fini(&c->opened);

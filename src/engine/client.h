@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/pool.h"
 #include "base/thread.h"
+#include "core/codec.h"
 #include "core/names.h"
 #include "core/url.h"
 #include "engine/loop.h"
@@ -30,6 +31,7 @@ struct seg_client {
     sg_conn *wake;     /* Pub/Sub; made with the first consumer */
     sg_list listeners; /* sg_listener */
     sg_rng rng;        /* jitter */
+    sg_codecs codecs;
     sg_actor actor;
     uint64_t lives; /* times that the connection for commands came up */
 

@@ -123,6 +123,7 @@ struct seg_consumer {
         sg_fetch_from *from;
         size_t turn;        /* where the next one begins when not all fit */
         size_t entry_bytes; /* the largest entry of late */
+        size_t unpacked;    /* bytes of the compressed entries of the answer that is being read */
         size_t count;   /* entries of a partition to ask for: grows as they turn out to be small */
         size_t spread;  /* partitions to ask for at most: grows in the same way */
         size_t in_vain; /* partitions asked since something came */

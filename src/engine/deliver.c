@@ -75,8 +75,8 @@ static void next_record(sg_holding *h) {
     const sg_block *b = h->blocks[h->at_block];
     if (++h->at_record < b->count)
         return;
-    h->buffered -= b->blob.len;
-    *h->total -= b->blob.len;
+    h->buffered -= b->bytes;
+    *h->total -= b->bytes;
     h->at_record = 0;
     h->at_block++;
     h->swept = 0; /* it may be settled already */

@@ -235,23 +235,34 @@ static void on_cursor(void *arg, const sg_result *r) {
     sg_task_answered(&j->task);
 }
 
+/* Few bytes may stand for many: what is compressed, and more than a chunk, is left for the next. */
+static bool has_room(const chunk *c, size_t bytes, const sg_blob *blob) {
+    return c->n_blocks == 0 || bytes <= blob->len || c->bytes + bytes <= CHUNK_BYTES;
+}
+
 /* Entries that cannot be read are passed over. False: no memory. */
 static bool take_entries(job *j, const sg_range_answer *a) {
     chunk *c = j->chunk;
+    uint64_t last, next = c->from;
     for (size_t i = 0; i < a->count && i < COUNT_MAX; i++) {
-        uint64_t last;
         sg_blob blob;
         const char *why = "";
         bool ours = sg_range_take(a, i, &c->eras, &last, &blob);
         if (ours) {
-            size_t bytes = blob.len;
-            sg_block *b = sg_block_new(blob, last, j->stream.seed, &why);
+            size_t bytes = sg_batch_weight(blob.data, blob.len);
+            if (!has_room(c, bytes, &blob)) {
+                sg_blob_free(&blob);
+                c->reached = next;
+                break;
+            }
+            sg_block *b = sg_block_new(blob, last, j->stream.seed, &j->task.client->codecs, &why);
             if (b == NULL && why == NULL)
                 return false;
             if (b != NULL)
                 c->blocks[c->n_blocks++] = b;
             c->bytes += bytes;
         }
+        next = last < c->end ? last + 1 : next;
         if (i + 1 == j->count && last < c->end)
             c->reached = last + 1; /* there may be more */
     }

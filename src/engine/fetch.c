@@ -102,6 +102,17 @@ static bool strange(seg_consumer *c, sg_holding *h, uint64_t era) {
     return false;
 }
 
+/* Compressed entries were asked for by what was known of others, and may be few bytes that stand for
+ * many: of one answer no more is unpacked than may be fetched ahead, but for the first. The others
+ * are read again when there is room, as many as there is room for. */
+static bool unpacks_enough(seg_consumer *c, size_t bytes) {
+    size_t before = c->fetch.unpacked;
+    if (before > 0 && before + bytes > c->max_prefetch)
+        return true;
+    c->fetch.unpacked = before + bytes;
+    return false;
+}
+
 /* One entry of the log. False: stop with this partition for now. */
 static bool accept_entry(seg_consumer *c, sg_holding *h, sg_reply *entry) {
     uint64_t era = 0, offset = UINT64_MAX;
@@ -116,15 +127,19 @@ static bool accept_entry(seg_consumer *c, sg_holding *h, sg_reply *entry) {
         foreign(c, h, offset, why);
         return false;
     }
-    size_t bytes = blob.len;
-    sg_block *b = sg_block_new(blob, offset, c->stream.seed, &why);
+    size_t bytes = sg_batch_weight(blob.data, blob.len);
+    if (bytes > c->fetch.entry_bytes)
+        c->fetch.entry_bytes = bytes;
+    if (bytes > blob.len && unpacks_enough(c, bytes)) {
+        sg_blob_free(&blob);
+        return false;
+    }
+    sg_block *b = sg_block_new(blob, offset, c->stream.seed, &c->client->codecs, &why);
     if (b == NULL) {
         if (why != NULL)
             foreign(c, h, offset, why);
         return false;
     }
-    if (bytes > c->fetch.entry_bytes)
-        c->fetch.entry_bytes = bytes;
     uint64_t from = h->fetch_at;
     uint64_t gap = sg_holding_put(h, b);
     if (gap == UINT64_MAX)
@@ -207,6 +222,7 @@ static void on_fetched(void *arg, const sg_result *r) {
         if (f->spread < c->stream.partitions)
             f->spread *= 2;
         f->entry_bytes -= f->entry_bytes / 16;
+        f->unpacked = 0;
         accept_all(c, r->reply);
         if (nothing && !f->unblocking && now - f->since >= BLOCK_MS / 2)
             look(c);

@@ -27,7 +27,7 @@ sg_holding *sg_holding_new(uint32_t partition, uint64_t epoch, const char *log_k
 }
 
 static void release(sg_holding *h, sg_block *b) {
-    h->bytes -= b->blob.len;
+    h->bytes -= b->bytes;
     sg_block_unref(b);
 }
 
@@ -169,9 +169,9 @@ uint64_t sg_holding_put(sg_holding *h, sg_block *b) {
         }
     }
     h->blocks[h->n_blocks++] = b;
-    h->bytes += b->blob.len;
-    h->buffered += b->blob.len;
-    *h->total += b->blob.len;
+    h->bytes += b->bytes;
+    h->buffered += b->bytes;
+    *h->total += b->bytes;
     h->fetch_at = b->first + b->count;
     h->starved = false;
     return missing;

@@ -112,8 +112,7 @@ sg_outbatch *sg_outbatch_split(sg_outbatch *b, uint32_t n) {
         memcpy(rest->forwards, b->forwards + n, left * sizeof *b->forwards);
     else
         memcpy(rest->slots, b->slots + n, left * sizeof *b->slots);
-    sg_batch_seal(&b->writer, p->stream.seed);
-    sg_batch_seal(&rest->writer, p->stream.seed);
+    b->sealed = false;
     rest->id = b->id;
     rest->bytes = rest->writer.buf.len - SG_BATCH_HEADER;
     b->bytes -= rest->bytes;
@@ -182,8 +181,10 @@ static void count_outcome(seg_producer *p, seg_status status, uint32_t n, size_t
 /* The application may be long in asking for the outcome. While it is under way the connection sends
  * from there. */
 void sg_outbatch_drop_bytes(sg_outbatch *b) {
-    if (!b->in_request)
-        sg_buf_fini(&b->writer.buf);
+    if (b->in_request)
+        return;
+    sg_buf_fini(&b->writer.buf);
+    sg_buf_fini(&b->writer.packed);
 }
 
 void sg_outbatch_done(sg_outbatch *b, seg_status status, const seg_error *err) {
@@ -193,7 +194,6 @@ void sg_outbatch_done(sg_outbatch *b, seg_status status, const seg_error *err) {
     if (err != NULL)
         b->err = *err;
     count_outcome(p, status, b->writer.count, b->bytes);
-    sg_list_remove(&b->unsealed);
     sg_outbatch_drop_bytes(b);
     for (uint32_t i = 0; (b->waiters || b->forwarding) && i < b->writer.count; i++)
         tell(b, i);
@@ -297,6 +297,6 @@ bool sg_outbatch_let_go(sg_outbatch *b) {
         sg_outbatch_dispose(b);
         return false;
     }
-    sg_batch_seal(w, p->stream.seed);
+    b->sealed = false;
     return true;
 }

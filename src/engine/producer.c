@@ -25,7 +25,6 @@ void sg_lane_close_open(sg_lane *lane) {
     lane->usual_bytes = b->writer.buf.len;
     lane->usual_count = b->writer.count;
     sg_list_push(&lane->ready, &b->node);
-    sg_list_push(&b->producer->unsealed, &b->unsealed);
     lane->open = NULL;
 }
 
@@ -413,12 +412,16 @@ static seg_status configure(seg_producer *p, const seg_producer_options *o, seg_
     p->max_queued = o->max_queued != 0 ? o->max_queued : 32 * MIB;
     p->on_loss = o->on_loss;
     p->loss_arg = o->loss_arg;
+    p->codec = o->codec;
     if (p->linger < 0 || p->delivery_timeout < 0)
         return sg_fail(err, SEG_EINVAL, "a time of the producer options is negative");
     if (p->max_batch < 1024 || p->max_batch > 64 * MIB)
         return sg_fail(err, SEG_EINVAL, "max_batch is %zu: 1 KiB to 64 MiB", p->max_batch);
     if (p->max_message > 64 * MIB)
         return sg_fail(err, SEG_EINVAL, "max_message is %zu: at most 64 MiB", p->max_message);
+    if (seg_codec_name(p->codec) == NULL)
+        return sg_fail(err, SEG_EINVAL, "codec %d is not one of SEG_PLAIN, SEG_LZ4, SEG_ZSTD",
+                       (int)p->codec);
     return SEG_OK;
 }
 
@@ -470,7 +473,6 @@ seg_status seg_producer_open(seg_producer **out, seg_client *c, const char *stre
     }
     sg_list_init(&p->busy);
     sg_list_init(&p->done);
-    sg_list_init(&p->unsealed);
     p->client = c;
     p->actor.run = sg_producer_run;
     p->actor.arg = p;

@@ -102,8 +102,7 @@ typedef struct sg_forward_slot {
 } sg_forward_slot;
 
 typedef struct sg_outbatch {
-    sg_node node;     /* in its lane's ready or flying, or in the producer's done */
-    sg_node unsealed; /* in the producer's unsealed until it is */
+    sg_node node; /* in its lane's ready or flying, or in the producer's done */
     seg_producer *producer;
     uint32_t partition;
     uint64_t id; /* order of creation in the producer, from 1 */
@@ -114,6 +113,7 @@ typedef struct sg_outbatch {
     size_t room;
     size_t bytes;              /* of its messages, counted against max_queued until the outcome */
     bool callbacks, waiters;   /* some slot has one */
+    bool sealed;               /* the bytes that are sent are made */
     bool in_request, disposed; /* freed once it is disposed and in no request */
     bool over;                 /* has an outcome */
     int64_t created, deadline; /* INT64_MAX where it is forwarding */
@@ -161,13 +161,13 @@ struct seg_producer {
     size_t max_batch, max_message, max_queued;
     size_t more_bytes, more_headers; /* than that, and HEADERS_MAX (sg_producer_widen) */
     uint32_t max_count;              /* messages of one batch */
+    seg_codec codec;
 
     sg_mutex lock;   /* guards all below */
     sg_cond changed; /* done has something, or nothing is left, or there is room in the queue */
     sg_lane *lanes;
     sg_list busy, done;
-    sg_list unsealed; /* closed batches: the loop thread seals them, without the lock */
-    sg_event event;   /* of seg_producer_fd: raised while done has something */
+    sg_event event; /* of seg_producer_fd: raised while done has something */
     uint64_t last_id;
     uint32_t turn; /* partition that the next batch without a key goes to */
     bool polling, closing;
@@ -179,6 +179,7 @@ struct seg_producer {
 
     /* Loop thread only. */
     size_t pending; /* requests without a result */
+    size_t sealed;  /* bytes, in this run */
     uint64_t life;  /* the connection: lanes that know of something doubt when it is a new one */
     bool asking;    /* for the verdict on a stream that answered LOST */
     bool gone;      /* closed by the application: freed with the last result */

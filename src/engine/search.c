@@ -71,18 +71,15 @@ static void cut_high(part *p) {
 }
 
 /* A record batch whose last message has the offset `last`. False where it is none of ours. */
-static bool look_into(part *p, uint64_t last, seg_bytes batch) {
-    const sg_search *q = p->search;
-    sg_batch_reader r;
+static bool narrow(part *p, uint64_t last, sg_batch_reader *r) {
     sg_record_view v;
     uint64_t found = UINT64_MAX;
     int more;
-    if (last < p->at || last >= p->high ||
-        !sg_batch_open(&r, batch.data, batch.len, q->stream->seed, NULL) || r.count - 1 > last)
+    if (r->count - 1 > last)
         return false;
-    uint64_t start = last - (r.count - 1), offset = start;
-    for (; (more = sg_batch_next(&r, &v)) > 0; offset++)
-        if (found == UINT64_MAX && v.timestamp >= q->time)
+    uint64_t start = last - (r->count - 1), offset = start;
+    for (; (more = sg_batch_next(r, &v)) > 0; offset++)
+        if (found == UINT64_MAX && v.timestamp >= p->search->time)
             found = offset;
     if (more < 0)
         return false;
@@ -103,6 +100,25 @@ static bool look_into(part *p, uint64_t last, seg_bytes batch) {
         halve(p);
     }
     return true;
+}
+
+/* The same of its bytes. */
+static bool look_into(part *p, uint64_t last, seg_bytes batch) {
+    sg_task *t = p->search->task;
+    sg_batch_reader r;
+    const char *why;
+    void *own;
+    seg_error err;
+    if (last < p->at || last >= p->high)
+        return false;
+    bool ours = sg_batch_load(&r, batch.data, batch.len, p->search->stream->seed,
+                              &t->client->codecs, &own, &why);
+    bool starved = !ours && why == NULL;
+    ours = ours && narrow(p, last, &r);
+    sg_free(own);
+    if (starved)
+        sg_task_fault(t, sg_fail_nomem(&err), &err);
+    return ours || starved;
 }
 
 static void stranger(part *p, uint64_t last) {

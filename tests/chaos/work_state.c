@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/alloc.h"
 #include "core/batch.h"
 #include "worker.h"
 
@@ -157,6 +158,7 @@ typedef struct raw {
     redisContext *server;
     uint32_t partition;
     uint32_t seed; /* of the batches' CRC */
+    sg_codecs codecs;
 } raw;
 
 static redisReply *ask(const raw *r, const char *format, const char *key, const char *more) {
@@ -175,14 +177,16 @@ static uint64_t state_number(const raw *r, const char *key, const char *field) {
     return n;
 }
 
-static void read_entry(const raw *r, const redisReply *entry) {
+static void read_entry(raw *r, const redisReply *entry) {
     uint64_t era, last;
     sg_batch_reader batch;
     sg_record_view record;
     const char *why = "not an entry of ours";
+    void *own = NULL;
     const redisReply *id = entry->element[0], *fields = entry->element[1];
     if (sscanf(id->str, "%" SCNu64 "-%" SCNu64, &era, &last) != 2 || fields->elements != 2 ||
-        !sg_batch_open(&batch, fields->element[1]->str, fields->element[1]->len, r->seed, &why))
+        !sg_batch_load(&batch, fields->element[1]->str, fields->element[1]->len, r->seed,
+                       &r->codecs, &own, &why))
         work_broken(r->w, id->str, why);
     for (uint64_t offset = last + 1 - batch.count; sg_batch_next(&batch, &record) == 1; offset++) {
         history_record e = {.kind = HISTORY_ENTRY,
@@ -200,6 +204,7 @@ static void read_entry(const raw *r, const redisReply *entry) {
         e.index = v.index;
         history_event(r->w->h, &e);
     }
+    sg_free(own);
 }
 
 static void read_log(raw *r) {
@@ -245,6 +250,7 @@ void work_final(work *w) {
     write_places(w, c, groups);
     write_letters(w, c, groups);
     redisFree(r.server);
+    sg_codecs_fini(&r.codecs);
     seg_names_free(groups);
     seg_client_close(c);
 }

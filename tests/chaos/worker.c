@@ -150,6 +150,7 @@ seg_producer *work_producer(work *w, seg_client *c, const char *stream, char nam
     o.delivery_timeout = w->timeout;
     o.max_queued = (size_t)256 * 1024;
     o.linger = (int64_t)work_chance(w, 4);
+    o.codec = (seg_codec)work_chance(w, SEG_ZSTD + 1);
     o.on_loss = loss != NULL ? work_on_loss : NULL;
     o.loss_arg = loss;
     snprintf(name, VALUE_NAME, "%s:%u", w->name, ++w->opened);

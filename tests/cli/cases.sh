@@ -96,7 +96,6 @@ case_usage() {
     usage bench produce orders
     usage bench produce --messages 0
     usage bench produce --size 15
-    usage bench produce --codec lz4
     usage bench produce --codec gzip
     usage bench consume --partitions 4097
     usage bench sync --payload xml
@@ -104,6 +103,7 @@ case_usage() {
     usage bench e2e --clients 2
     usage bench rebalance --session-timeout 99ms
     usage bench idle --duration 5sec
+    usage produce orders --codec gzip
     usage -N 'bad/name' stream ls
     usage -u '' stream ls
     golden usage.txt usage.txt
@@ -336,6 +336,21 @@ case_long_lines() {
     expect 0 segmenter consume orders -g g -e
     { cat in; echo first; cat big; } >expected
     cmp out expected || fail "a long message is another"
+}
+
+# One stream may have batches of all kinds.
+case_codecs() {
+    expect 0 segmenter stream create orders -p 1
+    for codec in lz4 plain zstd; do
+        awk -v c=$codec 'BEGIN { for (i = 0; i < 3000; i++) printf "%s:one of many messages, %d\n", c, i }' >in
+        expect 0 segmenter produce orders -K : --linger 20ms --codec $codec in
+        sed 's/:/ /' in >>expected
+    done
+    { head -c 100000 /dev/urandom | tr -d '\n'; echo; } >noise # does not shrink
+    expect 0 segmenter produce orders --codec zstd noise
+    expect 0 segmenter consume orders -g g -e -f '%k %v\n'
+    { cat expected; printf ' '; cat noise; } >all
+    cmp out all || fail "not what was sent"
 }
 
 case_key_delimiter() {

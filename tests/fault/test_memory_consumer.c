@@ -7,12 +7,26 @@
 enum { PARTITIONS = 2, MESSAGES = 8 };
 
 /* Each round has a group of its own, to which all messages are new. */
-static void set_up(sweep *s) {
+static void set_up_with(sweep *s, seg_codec codec) {
+    char key[24];
+    seg_producer_options o;
+    seg_producer *p = NULL;
+    seg_error err;
     sweep_init(s, true);
     rig_stream(s->calm, "s", PARTITIONS);
-    seg_producer *p = rig_producer(s->calm, "s");
-    rig_spread(p, PARTITIONS, 0, MESSAGES);
+    SEG_INIT(&o);
+    o.linger = 60000;
+    o.codec = codec;
+    CHECK_OK(seg_producer_open(&p, s->calm, "s", &o, &err), &err);
+    for (unsigned i = 0; i < MESSAGES; i++) {
+        rig_queue(p, rig_key(key, i % PARTITIONS, PARTITIONS), i, codec != SEG_PLAIN ? 200 : 0);
+    }
+    rig_flush(p);
     seg_producer_close(p);
+}
+
+static void set_up(sweep *s) {
+    set_up_with(s, SEG_PLAIN);
 }
 
 static seg_consumer *join(const sweep *s) {
@@ -57,12 +71,12 @@ static bool is_empty(const sweep *s) {
 
 /* ---- Opening -------------------------------------------------------------------------------- */
 
-static void sweep_opening(seg_start start) {
+static void sweep_opening(seg_start start, seg_codec codec) {
     static rig_inbox in;
     seg_error err;
     char group[24];
     sweep s;
-    set_up(&s);
+    set_up_with(&s, codec);
     while (sweep_more(&s)) {
         seg_consumer *k = NULL;
         rig_join j = {.group = sweep_name(&s, group),
@@ -89,11 +103,15 @@ static void sweep_opening(seg_start start) {
 }
 
 TEST_DEADLINE(opening_a_consumer, 120) {
-    sweep_opening(SEG_EARLIEST);
+    sweep_opening(SEG_EARLIEST, SEG_PLAIN);
 }
 
 TEST_DEADLINE(opening_a_consumer_at_a_time, 120) {
-    sweep_opening(SEG_AT_TIME);
+    sweep_opening(SEG_AT_TIME, SEG_PLAIN);
+}
+
+TEST_DEADLINE(opening_a_consumer_at_a_time_of_compressed_messages, 120) {
+    sweep_opening(SEG_AT_TIME, SEG_ZSTD);
 }
 
 /* ---- Polling -------------------------------------------------------------------------------- */
@@ -119,10 +137,10 @@ static void take_starved(seg_consumer *k, rig_inbox *in, bool *told) {
 }
 
 /* Joined, but nothing granted yet: all that has to happen until the last message is there. */
-TEST_DEADLINE(polling, 120) {
+static void sweep_polling(seg_codec codec) {
     static rig_inbox in;
     sweep s;
-    set_up(&s);
+    set_up_with(&s, codec);
     while (sweep_more(&s)) {
         bool told = false;
         in.n = 0;
@@ -137,6 +155,14 @@ TEST_DEADLINE(polling, 120) {
         check_lag(&s, 0);
     }
     sweep_end(&s);
+}
+
+TEST_DEADLINE(polling, 120) {
+    sweep_polling(SEG_PLAIN);
+}
+
+TEST_DEADLINE(polling_compressed_messages, 120) {
+    sweep_polling(SEG_ZSTD);
 }
 
 /* ---- Settling ------------------------------------------------------------------------------- */

@@ -5,11 +5,12 @@
 enum { PARTITIONS = 2, PRODUCER_KEYS = 4 };
 
 /* The sweep's client, with time limits of this half. */
-static seg_producer *open_producer(const sweep *s) {
+static seg_producer *open_producer(const sweep *s, seg_codec codec) {
     seg_producer_options o;
     seg_producer *p = NULL;
     seg_error err;
     SEG_INIT(&o);
+    o.codec = codec;
     o.delivery_timeout = s->forever ? SWEEP_SHORT_MS : SWEEP_CALM_MS;
     CHECK_OK(seg_producer_open(&p, s->client, "s", &o, &err), &err);
     return p;
@@ -69,7 +70,7 @@ TEST(sending) {
     ledger *l = ledger_new(PRODUCER_KEYS);
     rig_stream(s.calm, "s", PARTITIONS);
     while (sweep_more(&s)) {
-        seg_producer *p = open_producer(&s);
+        seg_producer *p = open_producer(&s, SEG_PLAIN);
         sweep_arm(&s);
         seg_status status = ledger_send(l, p, (unsigned)s.n % PRODUCER_KEYS, 3000, &err);
         sweep_disarm(&s);
@@ -81,7 +82,7 @@ TEST(sending) {
 }
 
 /* Several batches in both partitions, and a flush. Each message has its own outcome. */
-TEST(sending_many) {
+static void sweep_many(seg_codec codec) {
     enum { MESSAGES = 16 };
     seg_error err;
     sweep s;
@@ -90,7 +91,7 @@ TEST(sending_many) {
     ledger *l = ledger_new(PRODUCER_KEYS);
     rig_stream(s.calm, "s", PARTITIONS);
     while (sweep_more(&s)) {
-        seg_producer *p = open_producer(&s);
+        seg_producer *p = open_producer(&s, codec);
         size_t stored = ledger_count(l, SEG_OK);
         sweep_arm(&s);
         seg_status worst = SEG_OK;
@@ -114,6 +115,18 @@ TEST(sending_many) {
     finish(&s, l);
 }
 
+TEST(sending_many) {
+    sweep_many(SEG_PLAIN);
+}
+
+TEST(sending_many_with_lz4) {
+    sweep_many(SEG_LZ4);
+}
+
+TEST(sending_many_with_zstd) {
+    sweep_many(SEG_ZSTD);
+}
+
 /* Its callbacks run all the same, each once: what is unsent was not stored. */
 TEST(closing_a_producer) {
     seg_error err;
@@ -122,7 +135,7 @@ TEST(closing_a_producer) {
     ledger *l = ledger_new(PRODUCER_KEYS);
     rig_stream(s.calm, "s", PARTITIONS);
     while (sweep_more(&s)) {
-        seg_producer *p = open_producer(&s);
+        seg_producer *p = open_producer(&s, SEG_PLAIN);
         sweep_arm(&s);
         for (unsigned i = 0; i < PRODUCER_KEYS; i++) {
             seg_status status = ledger_send_async(l, p, i, 100, &err);

@@ -126,7 +126,10 @@ static void read_seek(const sg_result *r) {
 /* A block takes the batch over; what it is made of has offsets. */
 static void make_block(sg_blob blob, uint64_t last) {
     const char *why;
-    sg_block *b = sg_block_new(blob, last, 0, &why);
+    sg_codecs codecs;
+    sg_codecs_init(&codecs);
+    sg_block *b = sg_block_new(blob, last, 0, &codecs, &why);
+    sg_codecs_fini(&codecs);
     if (b == NULL) {
         FUZZ_CHECK(why != NULL);
         return;

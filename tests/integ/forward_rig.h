@@ -254,6 +254,7 @@ static inline other other_open(rig *r) {
     SEG_INIT(&po);
     co.url = server_url(r->server);
     po.linger = 60000;
+    po.codec = test_codec();
     CHECK_OK(seg_client_open(&o.client, &co, &err), &err);
     CHECK_OK(seg_producer_open(&o.producer, o.client, "s", &po, &err), &err);
     return o;

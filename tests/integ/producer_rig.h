@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "codec.h"
 #include "ledger.h"
 #include "proxy.h"
 #include "server.h"
@@ -32,6 +33,7 @@ static inline rig rig_new(uint32_t partitions) {
     SEG_INIT(&r.client_options);
     SEG_INIT(&r.stream_options);
     SEG_INIT(&r.producer_options);
+    r.producer_options.codec = test_codec();
     r.stream_options.partitions = partitions;
     return r;
 }

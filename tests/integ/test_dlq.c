@@ -197,6 +197,44 @@ TEST(what_is_no_letter_is_passed_over) {
     tear_down(&b);
 }
 
+/* Small batches first, so that many are asked for at once, then some that stand for much more. */
+TEST(compressed_ones_are_listed_in_order) {
+    enum { SMALL = 100, LARGE = 20, EACH = 15 };
+    static char error[20001];
+    bench b = set_up();
+    unsigned n = 0;
+    rig_stream(b.c, "s", 1);
+    rig_stream(b.c, "s.g.dlq", 1);
+    memset(error, 'e', sizeof error - 1);
+    for (seg_codec codec = SEG_LZ4; codec <= SEG_ZSTD; codec++) {
+        seg_producer_options o;
+        seg_producer *p = NULL;
+        seg_error err;
+        SEG_INIT(&o);
+        o.linger = 60000;
+        o.max_batch = 1024 * 1024;
+        o.codec = codec;
+        CHECK_OK(seg_producer_open(&p, b.c, "s.g.dlq", &o, &err), &err);
+        for (unsigned i = 0; i < SMALL + LARGE; i++) {
+            for (unsigned k = 0; k < (i < SMALL ? 1 : EACH); k++) {
+                put_by_hand(p, n++, 7, i < SMALL ? "small" : error, NULL, LETTER);
+            }
+            rig_flush(p);
+        }
+        seg_producer_close(p);
+    }
+    seg_dlq *q = open_dlq(b.c, "s", "g");
+    for (int round = 0; round < 2; round++) {
+        const listing *l = ls(q);
+        CHECK_EQ(l->n, n);
+        for (unsigned i = 0; i < n; i++) {
+            CHECK_EQ(l->number[i], i);
+        }
+    }
+    seg_dlq_close(q);
+    tear_down(&b);
+}
+
 /* "a.b" with "c" and "a" with "b.c" have one stream of dead letters. */
 TEST(two_groups_whose_names_make_one) {
     bench b = set_up();

@@ -3,9 +3,10 @@
 
 /* ---- In peace -------------------------------------------------------------------------------- */
 
-TEST(each_is_stored_once_however_often_it_is_sent) {
+static void send_thrice(seg_codec codec) {
     rig r = rig_new(3);
     r.producer_options.max_batch = 2048;
+    r.producer_options.codec = codec;
     rig_open(&r);
     book *b = book_new();
     for (int round = 0; round < 3; round++)
@@ -19,6 +20,18 @@ TEST(each_is_stored_once_however_often_it_is_sent) {
     CHECK_EQ(stats_of(r.producer).queued_bytes, 0);
     book_free(b);
     rig_close(&r);
+}
+
+TEST(each_is_stored_once_however_often_it_is_sent) {
+    send_thrice(test_codec());
+}
+
+TEST(each_is_stored_once_with_lz4) {
+    send_thrice(SEG_LZ4);
+}
+
+TEST(each_is_stored_once_with_zstd) {
+    send_thrice(SEG_ZSTD);
 }
 
 /* Two attempts of one delivery in one batch, and two owners of one input. */

@@ -501,9 +501,9 @@ TEST(open_refuses) {
     CHECK_STATUS(seg_producer_open(&p, r.client, NULL, NULL, &err), SEG_EINVAL, &err);
     CHECK_STATUS(seg_producer_open(&p, NULL, "s", NULL, &err), SEG_EINVAL, &err);
     CHECK_STATUS(seg_producer_open(NULL, r.client, "s", NULL, &err), SEG_EINVAL, &err);
-    seg_producer_options o, bad[6];
+    seg_producer_options o, bad[7];
     SEG_INIT(&o);
-    for (size_t i = 0; i < 6; i++)
+    for (size_t i = 0; i < 7; i++)
         bad[i] = o;
     bad[0].max_batch = 1023;
     bad[1].max_batch = 64 * 1024 * 1024 + 1;
@@ -511,7 +511,8 @@ TEST(open_refuses) {
     bad[3].linger = -1;
     bad[4].delivery_timeout = -1;
     bad[5].size = 0;
-    for (size_t i = 0; i < 6; i++)
+    bad[6].codec = (seg_codec)3;
+    for (size_t i = 0; i < 7; i++)
         CHECK_STATUS(seg_producer_open(&p, r.client, "s", &bad[i], &err), SEG_EINVAL, &err);
     CHECK_PTR(p, NULL);
     rig_close(&r);

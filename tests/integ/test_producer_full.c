@@ -31,10 +31,11 @@ static seg_consumer *open_consumer(rig *r) {
     return c;
 }
 
-TEST(block_waits_for_a_reader_and_loses_nothing) {
+static void block(seg_codec codec, size_t max_batch) {
     rig r = rig_new(2);
     r.stream_options.max_messages = 100;
-    r.producer_options.max_batch = 1024;
+    r.producer_options.max_batch = max_batch;
+    r.producer_options.codec = codec;
     rig_open(&r);
     ledger *l = ledger_new(8);
     seg_error err;
@@ -53,6 +54,19 @@ TEST(block_waits_for_a_reader_and_loses_nothing) {
     rig_check(&r, l);
     ledger_free(l);
     rig_close(&r);
+}
+
+TEST(block_waits_for_a_reader_and_loses_nothing) {
+    block(test_codec(), 1024);
+}
+
+/* Batches are cut to the room that there is: of as many messages as a quarter of the partition. */
+TEST(block_with_lz4) {
+    block(SEG_LZ4, 64 * 1024);
+}
+
+TEST(block_with_zstd) {
+    block(SEG_ZSTD, 64 * 1024);
 }
 
 TEST(block_ends_at_the_delivery_timeout) {

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/alloc.h"
 #include "core/batch.h"
 #include "status.h"
 #include "test.h"
@@ -218,6 +219,7 @@ typedef struct log_reader {
     const char *stream;
     uint32_t partition;
     uint32_t seed; /* of the batches' CRC */
+    sg_codecs codecs;
     uint64_t next; /* offset */
     bool begun;
     size_t count;
@@ -230,7 +232,8 @@ static void read_entry(log_reader *l, const redisReply *entry) {
     uint64_t era, last;
     sg_batch_reader batch;
     sg_record_view v;
-    const char *why = "";
+    const char *why;
+    void *own;
     const redisReply *id = entry->element[0], *fields = entry->element[1];
     CHECK_EQ(sscanf(id->str, "%" SCNu64 "-%" SCNu64, &era, &last), 2);
     CHECK_GE(era, l->era);
@@ -238,7 +241,7 @@ static void read_entry(log_reader *l, const redisReply *entry) {
     CHECK_EQ(fields->elements, 2);
     CHECK_STR(fields->element[0]->str, "b");
     const redisReply *data = fields->element[1];
-    if (!sg_batch_open(&batch, data->str, data->len, l->seed, &why))
+    if (!sg_batch_load(&batch, data->str, data->len, l->seed, &l->codecs, &own, &why))
         FAIL("%s/%u, entry %s: no batch: %s", l->stream, l->partition, id->str, why);
     CHECK_LE(batch.count, last + 1);
     uint64_t offset = last + 1 - batch.count;
@@ -247,10 +250,12 @@ static void read_entry(log_reader *l, const redisReply *entry) {
              l->partition, id->str, batch.count, l->next);
     l->begun = true;
     for (uint32_t n = batch.count; sg_batch_next(&batch, &v) == 1; offset++, l->count++) {
-        log_message m = {l->partition, offset, era, v.key, v.value, v.headers, v.timestamp, n};
+        log_message m = {l->partition, offset,      era, v.key,      v.value,
+                         v.headers,    v.timestamp, n,   batch.codec};
         if (l->fn != NULL)
             l->fn(&m, l->arg);
     }
+    sg_free(own);
     l->next = offset;
     CHECK_EQ(l->next, last + 1);
 }
@@ -284,6 +289,7 @@ size_t log_each(server *s, const char *ns, const char *stream, uint32_t partitio
             snprintf(from, sizeof from, "(%s", r->element[r->elements - 1]->element[0]->str);
         freeReplyObject(r);
     }
+    sg_codecs_fini(&l.codecs);
     uint64_t first = state_number(s, state, "first"), next = state_number(s, state, "next");
     CHECK_EQ(l.begun ? l.next : next, next);
     /* XTRIM takes whole entries: one that straddles `first` stays. */

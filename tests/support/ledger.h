@@ -57,7 +57,8 @@ typedef struct log_message {
     uint64_t offset, era;
     seg_bytes key, value, headers; /* headers as encoded: sg_header_next of core/batch.h */
     int64_t timestamp;
-    uint32_t batch; /* of how many messages its entry is */
+    uint32_t batch;  /* of how many messages its entry is */
+    seg_codec codec; /* and how that is compressed */
 } log_message;
 
 typedef void log_message_fn(const log_message *m, void *arg);

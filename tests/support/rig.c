@@ -11,6 +11,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "codec.h"
+
 /* ---- Client, stream, producer --------------------------------------------------------------- */
 
 seg_client *rig_client(const server *s) {
@@ -43,6 +45,7 @@ seg_producer *rig_producer(seg_client *c, const char *stream) {
     seg_error err;
     SEG_INIT(&o);
     o.linger = 60000;
+    o.codec = test_codec();
     CHECK_OK(seg_producer_open(&p, c, stream, &o, &err), &err);
     return p;
 }

@@ -66,6 +66,23 @@ TEST(drops_clears_and_hands_over) {
     sg_buf_fini(&b);
 }
 
+TEST(gives_back_what_is_not_used) {
+    sg_buf b;
+    sg_buf_init(&b, 1000);
+    sg_buf_trim(&b);
+    CHECK(b.data == NULL);
+    CHECK(sg_buf_reserve(&b, 500));
+    CHECK(sg_buf_str(&b, "few"));
+    sg_alloc_fail_at(1, 0);
+    sg_buf_trim(&b);
+    CHECK_EQ(b.cap, 500);
+    sg_buf_trim(&b);
+    CHECK_EQ(b.cap, 3);
+    CHECK(sg_buf_str(&b, " more"));
+    CHECK_MEM(b.data, b.len, "few more", 8);
+    sg_buf_fini(&b);
+}
+
 TEST(is_as_before_where_memory_fails) {
     sg_buf b;
     sg_buf_init(&b, 100000);
