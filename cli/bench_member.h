@@ -27,7 +27,7 @@ typedef struct bench_log {
     atomic_bool failed; /* a member ended by itself, and has said why */
 } bench_log;
 
-enum { BENCH_NOBODY = UINT32_MAX };
+#define BENCH_NOBODY UINT32_MAX
 
 void bench_log_init(bench_log *l, uint32_t partitions);
 void bench_log_fini(bench_log *l);

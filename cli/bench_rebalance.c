@@ -47,7 +47,8 @@ typedef struct job {
     pthread_t sender;
     bool sending;
     atomic_bool stop, sender_failed;
-    uint64_t sent, stored; /* the sender's, until it has ended */
+    uint64_t sent, stored; /* the sender's, until it has ended, */
+    int64_t latest_ns;     /* and how late it was at most */
     bench_log log;
     bench_gaps gaps;
     bench_member *members; /* those that stay, and one that comes and goes */
@@ -82,8 +83,8 @@ static void on_sent(seg_status status, const seg_position *where, const seg_erro
     }
 }
 
-/* A schedule that fell behind, because the machine did something else, is made up for at once: a
- * pause of the sender would look like one of the partitions. */
+/* Where the schedule fell behind, because the machine did something else, it is made up for at once.
+ * Such a pause looks like one of the partitions, so the longest is reported. */
 static void *send_steadily(void *arg) {
     job *j = arg;
     const bench_load *load = &j->b.load;
@@ -91,7 +92,9 @@ static void *send_steadily(void *arg) {
     SEG_INIT(&r);
     while (!atomic_load(&j->stop)) {
         bench_sleep_until(bench_schedule_at(&j->schedule, j->sent));
-        uint64_t due = bench_schedule_due(&j->schedule, bench_now_ns());
+        int64_t now = bench_now_ns(), late = now - bench_schedule_at(&j->schedule, j->sent);
+        j->latest_ns = late > j->latest_ns ? late : j->latest_ns;
+        uint64_t due = bench_schedule_due(&j->schedule, now);
         for (; j->sent < due; j->sent++) {
             const char *key = j->keys[j->sent % (uint64_t)j->b.opts->partitions];
             r.key = (seg_bytes){key, strlen(key)};
@@ -329,6 +332,8 @@ static void report_all(job *j) {
     report(j, "crash", bench_report_ours, &j->crash);
     report(j, "stay", bench_report_ours, &j->stay);
     report(j, "stay", bench_report_baseline, &j->quiet);
+    bench_report_ours(&j->report, &j->b, "rebalance_sender_late_max", "ms",
+                      (bench_sample){(double)j->latest_ns / 1e6, NAN, NAN});
     bench_report_print(&j->report, &j->b, "rebalance");
 }
 
