@@ -280,6 +280,46 @@ static const char *finish(const group *g, const char *moved) {
     return raw_call(&g->raw, "group_seek", RAW_INC, RAW_GID, "finish", "0", "0", "w", moved, NULL);
 }
 
+static const char *begin(const group *g) {
+    return raw_call(&g->raw, "group_seek", RAW_INC, RAW_GID, "begin", "1", "0", "w", NULL);
+}
+
+static const char *life(const group *g) {
+    return raw_cmd(&g->raw, "HGET %s life", RAW_KEY(&g->raw, 'g'));
+}
+
+/* The server's other life is noted with the first epoch that it gives, or each one would jump to the time. */
+TEST(moves_of_another_server) {
+    char id[64];
+    group g;
+    group_start(&g, 1);
+    snprintf(id, sizeof id, "%s", life(&g));
+    /* What is ahead of the time already stays so: going back would give what was given before. */
+    raw_cmd(&g.raw, "HSET %s life 0123 epoch 9000000000000", RAW_KEY(&g.raw, 'g'));
+    CHECK_STR(begin(&g), "OK 9000000000001");
+    CHECK_STR(life(&g), id);
+    /* Of a group without a life nothing is known to be lost. */
+    raw_cmd(&g.raw, "HSET %s epoch 1", RAW_KEY(&g.raw, 'g'));
+    raw_cmd(&g.raw, "HDEL %s life", RAW_KEY(&g.raw, 'g'));
+    CHECK_STR(begin(&g), "OK 2");
+    CHECK_STR(life(&g), id);
+    group_stop(&g);
+}
+
+/* A finish that grants nothing leaves the jump to the next grant: its answer is the largest epoch that was granted,
+ * and nobody has one of this life yet. */
+TEST(a_finish_without_grants_takes_no_epoch) {
+    group g;
+    group_start(&g, 1);
+    group_sync(&g, "a", JOIN);
+    CHECK_STR(finish(&g, "0:1"), "OK 2");
+    raw_cmd(&g.raw, "HSET %s life 0123", RAW_KEY(&g.raw, 'g'));
+    CHECK_STR(finish(&g, "0:1"), "OK 2"); /* repeated: the grant is later than the move */
+    CHECK_STR(group_part(&g, 0), "a|2|a");
+    CHECK_STR(life(&g), "0123");
+    group_stop(&g);
+}
+
 TEST(a_stream_without_settings_is_not_moved_in) {
     group g;
     group_start(&g, 1);
