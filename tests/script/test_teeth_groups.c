@@ -28,6 +28,10 @@ static long long epoch_of(const group *g) {
     return raw_number(&g->raw, 'g', "epoch");
 }
 
+static const char *life(const group *g) {
+    return raw_cmd(&g->raw, "HGET %s life", RAW_KEY(&g->raw, 'g'));
+}
+
 static void set_part(const group *g, const char *partition, const char *text) {
     raw_cmd(&g->raw, "HSET %s %s %s", RAW_KEY(&g->raw, 'p'), partition, text);
 }
@@ -101,7 +105,7 @@ TEST(grants_of_another_server) {
     group_start(&g, 1);
     group_sync(&g, "a", JOIN);
     CHECK_STR(group_part(&g, 0), "a|1|a"); /* the first server that the group has seen */
-    snprintf(id, sizeof id, "%s", raw_cmd(&g.raw, "HGET %s life", RAW_KEY(&g.raw, 'g')));
+    snprintf(id, sizeof id, "%s", life(&g));
     CHECK_EQ(strlen(id), 40);
     CHECK_CONTAINS(raw_cmd(&g.raw, "INFO replication"), raw_line("master_replid:%s", id));
     raw_cmd(&g.raw, "HSET %s life 0123", RAW_KEY(&g.raw, 'g'));
@@ -110,13 +114,19 @@ TEST(grants_of_another_server) {
     group_sync(&g, "a", (sync_args){.back = "0:1"});
     long long epoch = epoch_of(&g);
     CHECK_GT(epoch, 1700000000000); /* the time */
-    CHECK_STR(raw_cmd(&g.raw, "HGET %s life", RAW_KEY(&g.raw, 'g')), id);
+    CHECK_STR(life(&g), id);
     group_sync(&g, "a", (sync_args){.back = raw_line("0:%lld", epoch)});
     CHECK_EQ(epoch_of(&g), epoch + 1);
     /* Also where the epochs are ahead of the time. */
     raw_cmd(&g.raw, "HSET %s life 0123 epoch 9000000000000", RAW_KEY(&g.raw, 'g'));
     group_sync(&g, "a", (sync_args){.back = raw_line("0:%lld", epoch + 1)});
     CHECK_EQ(epoch_of(&g), 9000000000001);
+    /* Of a group without a life nothing is known to be lost. */
+    raw_cmd(&g.raw, "HSET %s epoch 1", RAW_KEY(&g.raw, 'g'));
+    raw_cmd(&g.raw, "HDEL %s life", RAW_KEY(&g.raw, 'g'));
+    group_sync(&g, "a", (sync_args){.back = "0:9000000000001"});
+    CHECK_STR(group_part(&g, 0), "a|2|a");
+    CHECK_STR(life(&g), id);
     group_stop(&g);
 }
 
@@ -218,6 +228,20 @@ TEST(a_lease_without_a_member) {
 
 /* ---- the group's clock -------------------------------------------------------------------- */
 
+/* The server's clock is behind what the group has seen, so its own stands still: the call comes at the very
+ * end of the lease, however long it takes. */
+TEST(a_lease_that_ends_now_has_ended) {
+    group g;
+    group_start(&g, 1);
+    group_sync(&g, "a", JOIN);
+    group_sync(&g, "b", JOIN);
+    raw_cmd(&g.raw, "HSET %s wall 9000000000000", RAW_KEY(&g.raw, 'g'));
+    expire(&g, "b");
+    group_sync(&g, "a", (sync_args){.op = "beat"});
+    CHECK_STR(raw_cmd(&g.raw, "ZRANGE %s 0 -1", RAW_KEY(&g.raw, 'l')), "a");
+    group_stop(&g);
+}
+
 /* The cap is half of the shortest session timeout there is, whoever has it, and grows again when
  * that one goes. */
 TEST(the_cap_goes_by_those_who_are_there) {
@@ -282,10 +306,6 @@ static const char *finish(const group *g, const char *moved) {
 
 static const char *begin(const group *g) {
     return raw_call(&g->raw, "group_seek", RAW_INC, RAW_GID, "begin", "1", "0", "w", NULL);
-}
-
-static const char *life(const group *g) {
-    return raw_cmd(&g->raw, "HGET %s life", RAW_KEY(&g->raw, 'g'));
 }
 
 /* The server's other life is noted with the first epoch that it gives, or each one would jump to the time. */
