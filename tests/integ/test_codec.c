@@ -227,7 +227,7 @@ TEST(prefetch_counts_what_they_take) {
 
 /* Every partition's turn comes, though the first entry alone may be more than is fetched ahead. */
 TEST(no_partition_starves) {
-    enum { PARTITIONS = 8, EACH = 20, BYTES = 900000, LIMIT = 64 * 1024 };
+    enum { PARTITIONS = 4, EACH = 12, BYTES = 400000, LIMIT = 64 * 1024 };
     bench b = set_up(PARTITIONS);
     for (uint32_t p = 0; p < PARTITIONS; p++) {
         rig_put_singly(
