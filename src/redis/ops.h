@@ -86,8 +86,8 @@ typedef enum sg_append_kind {
     SG_APPEND_GAP,
     SG_APPEND_STALE,
     SG_APPEND_ERA,
-    SG_APPEND_HELD,   /* forwarding: not all of its messages may be stored; none was */
-    SG_APPEND_LOST,   /* the stream's state is missing: ask for its meta */
+    SG_APPEND_HELD,    /* forwarding: not all of its messages may be stored; none was */
+    SG_APPEND_LOST,    /* the stream's state is missing: ask for its meta */
     SG_APPEND_UNKNOWN, /* the server has forgotten the guard: sg_append_unknown, and send it again */
     SG_APPEND_REFUSED  /* err says why; nothing was stored, but where `unsure` */
 } sg_append_kind;
@@ -96,7 +96,7 @@ typedef struct sg_append_answer {
     sg_append_kind kind;
     bool lost;       /* the connection ended first; kind means nothing */
     bool duplicate;  /* STORED before */
-    bool unsure;     /* REFUSED, but the server may have done it all the same */
+    bool unsure;     /* REFUSED, UNKNOWN, but the server may have done it all the same */
     uint64_t offset; /* STORED: of the first message; UINT64_MAX where it is not known any more */
     uint64_t number; /* FULL, TOOBIG: bound; GAP: last sequence; ERA: era */
     uint64_t room;   /* FULL: messages that would still fit */
