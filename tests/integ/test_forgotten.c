@@ -216,7 +216,8 @@ TEST(on_a_promoted_replica) {
     WAIT_FOR(PATIENCE, server_int(replica, "EXISTS sg:{default/s/0}:log") == 1);
     for (unsigned i = 0; i < 20; i++)
         CHECK_OK(ledger_send(l, r.producer, i % 4, 20, &err), &err);
-    CHECK_EQ(server_int(r.server, "WAIT 1 30000"), 1);
+    long long at = server_info(r.server, "master_repl_offset");
+    WAIT_FOR(PATIENCE, server_info(replica, "slave_repl_offset") >= at);
     /* The client stays on its connection until that breaks; what it has was told to another server. */
     server_do(replica, "REPLICAOF NO ONE");
     proxy_retarget(r.proxy, server_socket(replica));
