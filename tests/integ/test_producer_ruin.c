@@ -267,6 +267,10 @@ TEST(open_needs_eval) {
     check_needs("eval");
 }
 
+TEST(open_needs_evalsha) {
+    check_needs("evalsha");
+}
+
 TEST(open_needs_xadd) {
     check_needs("xadd");
 }
@@ -306,11 +310,17 @@ TEST(a_right_is_withdrawn_while_sending) {
     CHECK_STATUS(ledger_send(l, r.producer, 0, 20, &err), SEG_EACCES, &err);
     make_user(&r, "+xadd");
     CHECK_OK(ledger_send(l, r.producer, 0, 20, &err), &err);
-    make_user(&r, "-eval");
+    make_user(&r, "-evalsha");
+    CHECK_STATUS(ledger_send(l, r.producer, 0, 20, &err), SEG_EACCES, &err);
+    make_user(&r, "+evalsha");
+    CHECK_OK(ledger_send(l, r.producer, 0, 20, &err), &err);
+    make_user(&r, "-eval"); /* which is needed again only where the server forgets the script */
+    CHECK_OK(ledger_send(l, r.producer, 0, 20, &err), &err);
+    server_do(r.server, "SCRIPT FLUSH SYNC");
     CHECK_STATUS(ledger_send(l, r.producer, 0, 20, &err), SEG_EACCES, &err);
     make_user(&r, "+eval");
     CHECK_OK(ledger_send(l, r.producer, 0, 20, &err), &err);
-    CHECK_EQ(rig_check(&r, l), 3);
+    CHECK_EQ(rig_check(&r, l), 5);
     ledger_free(l);
     rig_close(&r);
 }

@@ -311,8 +311,9 @@ static raw restricted(const raw *r, const char *command) {
 /* The probe before the first append needs the same rights, so that a missing one is found before
  * anything is sent. */
 TEST(the_probe_finds_missing_rights) {
-    static const char *const needed[] = {"xsetid", "hset",  "hmget",   "eval",    "xtrim", "xrange",
-                                         "xdel",   "xinfo", "hincrby", "hgetall", "hdel",  "info"};
+    static const char *const needed[] = {"xsetid",  "hset",   "hmget", "eval",  "evalsha",
+                                         "xtrim",   "xrange", "xdel",  "xinfo", "hincrby",
+                                         "hgetall", "hdel",   "info"};
     for (size_t i = 0; i < sizeof needed / sizeof *needed; i++) {
         raw r;
         start(&r, "block");

@@ -394,3 +394,28 @@ TEST(readers_see_each_append) {
     }
     raw_stop(&r);
 }
+
+/* Where a native group goes, Redis looks after all who wait for its stream, and goes by the last ID: they
+ * may get an answer with no entries. Nobody gets anything else, and who asks again waits as before. */
+TEST(readers_while_groups_go) {
+    raw r;
+    start(&r, 100, "block");
+    CHECK_STR(raw_append(&r, (raw_batch){.first = 1, .n = 3}), "[OK 0] 1-2");
+    raw_create_group(&r, 1, "earliest");
+    raw reader = raw_other(&r);
+    redisReply *reply = NULL;
+    read_on(&reader, "1-2");
+    WAIT_FOR(20000, server_info(r.server, "blocked_clients") == 1);
+    CHECK_STR(raw_call(&r, "cursor_delete", "g", RAW_GID, NULL), "OK");
+    if (server_info(r.server, "blocked_clients") == 0) {
+        CHECK_EQ(redisGetReply(reader.c, (void **)&reply), REDIS_OK);
+        CHECK_STR(raw_text(reply), raw_line("[%s []]", RAW_KEY(&r, 'L')));
+        read_on(&reader, "1-2");
+        WAIT_FOR(20000, server_info(r.server, "blocked_clients") == 1);
+    }
+    CHECK_STR(raw_append(&r, (raw_batch){.first = 4, .n = 1}), "[OK 3] 1-3");
+    CHECK_EQ(redisGetReply(reader.c, (void **)&reply), REDIS_OK);
+    CHECK_STR(raw_text(reply), raw_line("[%s [[1-3 [b p1 1 4 1]]]]", RAW_KEY(&r, 'L')));
+    redisFree(reader.c);
+    raw_stop(&r);
+}
