@@ -6,8 +6,8 @@
 # are comments like others, and NAME_PART, in which the file PART.lua stands in the place of that
 # line and the others are code.
 #
-# Comments and indentation go, lines stay (and the one that names the keys): the guard of each append
-# travels with its body, which the server hashes every time, and its errors name lines.
+# Comments and indentation go, lines stay (and the one that names the keys): a body travels with the
+# first call on a connection and with each probe, the server hashes it then, and its errors name lines.
 #
 # Byte arrays rather than string literals: C promises only 4095 characters for a literal, and no
 # escaping can then change what the server will hash.

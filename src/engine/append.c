@@ -269,6 +269,7 @@ static void answered(seg_producer *p, sg_lane *lane, sg_outbatch *b, const sg_ap
         break;
     case SG_APPEND_UNKNOWN:
         sg_append_unknown(p->client->commands);
+        b->unsure = b->unsure || a->unsure;
         p->stats.retries++;
         requeue(lane, b);
         break;

@@ -96,7 +96,7 @@ typedef struct sg_append_answer {
     sg_append_kind kind;
     bool lost;       /* the connection ended first; kind means nothing */
     bool duplicate;  /* STORED before */
-    bool unsure;     /* REFUSED, but the server may have done it all the same */
+    bool unsure;     /* REFUSED, UNKNOWN, but the server may have done it all the same */
     uint64_t offset; /* STORED: of the first message; UINT64_MAX where it is not known any more */
     uint64_t number; /* FULL, TOOBIG: bound; GAP: last sequence; ERA: era */
     uint64_t room;   /* FULL: messages that would still fit */

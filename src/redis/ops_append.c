@@ -213,8 +213,10 @@ void sg_append_read(const sg_result *r, bool probe, sg_append_answer *out) {
     const sg_reply *guard = sg_reply_at(r->reply, 0), *added = sg_reply_at(r->reply, 1);
     bool stored = sg_reply_bytes(added).len > 0;
     if (sg_reply_error(guard) != NULL) {
-        bool unknown = strncmp(sg_reply_error(guard), "NOSCRIPT", 8) == 0;
-        out->kind = unknown && !stored ? SG_APPEND_UNKNOWN : SG_APPEND_REFUSED;
+        /* Unguarded, into a log that somebody had opened by hand: no message of the log yet, and taken
+         * out of it by the guard that comes with the same numbers. */
+        if (strncmp(sg_reply_error(guard), "NOSCRIPT", 8) == 0)
+            out->kind = SG_APPEND_UNKNOWN;
         sg_fail(&out->err, sg_reply_error_status(sg_reply_error(guard)), "the server refused: %s",
                 sg_reply_error(guard));
         out->unsure = stored;

@@ -206,7 +206,7 @@ static void do_harm(rig *r, uint64_t *seed) {
         proxy_cut(r->proxy);
         break;
     case 1:
-        proxy_cut_after(r->proxy, PROXY_REQUESTS, random_below(seed, 60000));
+        proxy_cut_after(r->proxy, PROXY_REQUESTS, random_below(seed, 10000));
         break;
     case 2:
         proxy_cut_after(r->proxy, PROXY_REPLIES, random_below(seed, 500));

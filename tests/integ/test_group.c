@@ -371,6 +371,33 @@ TEST(a_group_with_live_members_is_not_deleted) {
     tear_down(&b);
 }
 
+/* A log that is sealed makes Redis end every XREAD that waits for it, with no entries, when one of its native
+ * groups goes. Who waits for another group goes on, and notices nothing. */
+TEST(a_deleted_group_does_not_disturb_others) {
+    enum { ROUNDS = 10 };
+    bench b = set_up(2);
+    seg_error err;
+    rig_inbox *in = new_inbox();
+    seg_consumer *k = rig_consumer(b.c, "s", &(rig_join){.group = "g"});
+    rig_spread(b.p, 2, 0, 10);
+    rig_drain(k, in, 10);
+    long long before = rig_calls(b.s, "xread");
+    for (unsigned i = 1; i <= ROUNDS; i++) {
+        seg_consumer_close(rig_consumer(b.c, "s", &(rig_join){.group = "other"}));
+        WAIT_FOR(RIG_MS, server_info(b.s, "blocked_clients") == 1);
+        CHECK_OK(seg_group_delete(b.c, "s", "other", &err), &err);
+        CHECK_EQ(rig_poll(k, in, 10, 50), 0);
+        rig_spread(b.p, 2, 10 * i, 10);
+        rig_drain(k, in, 10 * i + 10);
+    }
+    CHECK_LE(rig_calls(b.s, "xread") - before, 12 * ROUNDS);
+    CHECK_EQ(rig_stats(k).foreign, 0);
+    CHECK_EQ(rig_lag(b.c, "s", "g"), 0);
+    seg_consumer_close(k);
+    free(in);
+    tear_down(&b);
+}
+
 /* Nobody reads for a deleted group any more: its place must not hold the stream's room. */
 TEST(a_deleted_group_holds_no_room) {
     bench b = {.s = server_start(NULL)};

@@ -153,7 +153,7 @@ TEST(late_and_only_in_part) {
     rig r = late_rig();
     ledger *l = ledger_new(4);
     seg_error err;
-    proxy_cut_after(r.proxy, PROXY_REQUESTS, 4000);
+    proxy_cut_after(r.proxy, PROXY_REQUESTS, 400);
     proxy_refuse(r.proxy, true);
     CHECK_OK(ledger_send_async(l, r.producer, 0, 200, &err), &err);
     ledger_settle(l, r.producer, PATIENCE);
@@ -287,7 +287,7 @@ static void do_harm(rig *r, uint64_t *seed) {
         proxy_cut(r->proxy);
         break;
     case 1:
-        proxy_cut_after(r->proxy, PROXY_REQUESTS, random_below(seed, 60000));
+        proxy_cut_after(r->proxy, PROXY_REQUESTS, random_below(seed, 10000));
         break;
     case 2:
         proxy_cut_after(r->proxy, PROXY_REPLIES, random_below(seed, 500));

@@ -99,7 +99,7 @@ static void cut_a_stream_of_batches(proxy_way way, size_t span) {
 }
 
 TEST(cut_while_batches_go) {
-    cut_a_stream_of_batches(PROXY_REQUESTS, 150000);
+    cut_a_stream_of_batches(PROXY_REQUESTS, 25000);
 }
 
 TEST(cut_while_answers_come) {

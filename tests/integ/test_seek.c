@@ -1,5 +1,6 @@
 /* Moving a group that nobody reads: what is planned and done, to which places. */
 #include "base/random.h"
+#include "ledger.h"
 #include "seek_rig.h"
 
 /* ---- Places --------------------------------------------------------------------------------- */
@@ -221,7 +222,7 @@ TEST_DEADLINE(a_search_reads_few_entries, 120) {
 static void put_junk(const bench *b, uint64_t last) {
     char id[32];
     snprintf(id, sizeof id, "1-%" PRIu64, last);
-    server_do(b->s, "XADD sg:{default/s/0}:log %s b junk", id);
+    log_stray(b->s, "default", "s", 0, id, "b", "junk", 4);
     server_do(b->s, "HSET sg:{default/s/0}:state next %s", id + 2);
     snprintf(id, sizeof id, "%" PRIu64, last + 1);
     server_do(b->s, "HSET sg:{default/s/0}:state next %s", id);
@@ -283,7 +284,7 @@ TEST(a_log_of_strangers_is_not_read_to_its_end) {
     for (uint64_t i = 0; i < 3000; i++) {
         char id[32];
         snprintf(id, sizeof id, "1-%" PRIu64, i);
-        server_do(b.s, "XADD sg:{default/s/0}:log %s b junk", id);
+        log_stray(b.s, "default", "s", 0, id, "b", "junk", 4);
     }
     server_do(b.s, "HSET sg:{default/s/0}:state next 3000");
     CHECK_STATUS(try_seek(b.c, "g", to(SEG_SEEK_TIME, 5), &err), SEG_EPROTO, &err);

@@ -107,7 +107,7 @@ TEST(foreign_entries_do_not_get_between_eras) {
     raw r;
     start(&r, 100, "block");
     CHECK_STR(raw_append(&r, (raw_batch){.first = 1, .n = 3}), "[OK 0] 1-2");
-    CHECK_STR(raw_cmd(&r, "XADD %s 5-1 x y", RAW_KEY(&r, 'L')), "5-1");
+    raw_stray(&r, "5-1", "x", "y");
     uint64_t era = begin_era(&r, 4);
     CHECK_EQ(raw_number(&r, 'S', "foreign"), 1);
     CHECK_STR(raw_append(&r, (raw_batch){.first = 4, .n = 2, .era = era}),

@@ -43,25 +43,6 @@ static long long remembered(const raw *r) {
     return strtoll(raw_cmd(r, "ZCARD %s", RAW_KEY(r, 'F')), NULL, 10);
 }
 
-/* All that is there: the state, the log, the forwards. */
-static char *contents(const raw *r) {
-    char *text = NULL;
-    size_t len = 0;
-    FILE *f = open_memstream(&text, &len);
-    CHECK(f != NULL);
-    fprintf(f, "%s / ", raw_cmd(r, "HGETALL %s", RAW_KEY(r, 'S')));
-    fprintf(f, "%s / ", raw_cmd(r, "XRANGE %s - +", RAW_KEY(r, 'L')));
-    fprintf(f, "%s", raw_cmd(r, "ZRANGE %s 0 -1 WITHSCORES", RAW_KEY(r, 'F')));
-    fclose(f);
-    return text;
-}
-
-static void check_contents(const raw *r, const char *before) {
-    char *now = contents(r);
-    CHECK_STR(now, before);
-    free(now);
-}
-
 /* ---- what is stored ----------------------------------------------------------------------- */
 
 TEST(an_output_is_stored_once) {
@@ -225,12 +206,12 @@ TEST(what_is_held_changes_nothing) {
     raw r;
     start(&r);
     CHECK_STR(send_one(&r, 1, out_of("i", 3, 0, 5)), "[OK 0] 1-0");
-    char *before = contents(&r);
+    char *before = raw_contents(&r);
     raw_output b[] = {out_of("i", 9, 5, 6), out_of("i", 9, 5, 5), out_of("new", 1, 1, 1)};
     for (int i = 0; i < 3; i++)
         CHECK_STR(raw_forward(&r, (raw_batch){.pid = "p2", .first = 1, .n = 3}, b),
                   "[HELD 1  ] " RAW_SEALED);
-    check_contents(&r, before);
+    raw_check_contents(&r, before);
     free(before);
     CHECK_STR(send_one(&r, 2, out_of("i", 4, 0, 6)), "[OK 1] 1-1");
     raw_stop(&r);
@@ -321,9 +302,9 @@ TEST(sequences_come_first_and_room_last) {
               "[LOST incarnation] " RAW_SEALED);
     /* Where nothing of a batch is new, it needs no room. */
     CHECK_STR(raw_forward(&r, (raw_batch){.first = 3, .n = 2}, b), "[HELD 0,1  ] " RAW_SEALED);
-    char *before = contents(&r);
+    char *before = raw_contents(&r);
     CHECK_STR(raw_forward(&r, (raw_batch){.first = 3, .n = 2}, b + 2), "[FULL 3 1] " RAW_SEALED);
-    check_contents(&r, before); /* refused for another reason: nothing is remembered either */
+    raw_check_contents(&r, before); /* refused for another reason: nothing is remembered either */
     free(before);
     CHECK_STR(send_one(&r, 3, b[2]), "[OK 2] 1-2");
     raw_stop(&r);
@@ -334,7 +315,7 @@ TEST(both_kinds_of_appends_mix) {
     start(&r);
     CHECK_STR(raw_append(&r, (raw_batch){.first = 1, .n = 3}), "[OK 0] 1-2");
     CHECK_STR(send_one(&r, 4, out(1, 0)), "[OK 3] 1-3");
-    raw_cmd(&r, "XADD %s * a 1", RAW_KEY(&r, 'L'));
+    raw_stray(&r, "*", "a", "1");
     CHECK_STR(send_one(&r, 5, out(2, 0)), "[OK 4] 1-4"); /* mends, too */
     CHECK_STR(raw_append(&r, (raw_batch){.first = 4, .n = 1}), "[DUP 3] " RAW_SEALED);
     CHECK_STR(raw_append(&r, (raw_batch){.first = 6, .n = 2}), "[OK 5] 1-6");
@@ -397,11 +378,11 @@ TEST(members_that_make_no_sense) {
         raw r;
         start(&r);
         raw_cmd(&r, "ZADD %s 0 %s", RAW_KEY(&r, 'F'), members[i]);
-        char *before = contents(&r);
+        char *before = raw_contents(&r);
         const char *answer = send_one(&r, 1, out(2, 0));
         if (strncmp(answer, "[BROKEN ", 8) != 0 || !strstr(answer, RAW_SEALED))
             FAIL("with the member \"%s\": %s", members[i], answer);
-        check_contents(&r, before);
+        raw_check_contents(&r, before);
         free(before);
         raw_stop(&r);
     }
@@ -423,7 +404,7 @@ TEST(arguments_that_make_no_sense) {
     raw r;
     start(&r);
     CHECK_STR(send_one(&r, 1, out(1, 0)), "[OK 0] 1-0");
-    char *before = contents(&r);
+    char *before = raw_contents(&r);
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         const char *answer =
             raw_call(&r, "append_forward", RAW_INC, "1", "p1", "1", "2", "1", "i",
@@ -431,7 +412,7 @@ TEST(arguments_that_make_no_sense) {
         if (strncmp(answer, "BROKEN ", 7) != 0)
             FAIL("%s of \"%s\": %s", wrong[i].count, wrong[i].text, answer);
         CHECK_STR(raw_log_info(&r, "last-generated-id"), RAW_LAST_ID);
-        check_contents(&r, before);
+        raw_check_contents(&r, before);
     }
     free(before);
     CHECK_STR(send_one(&r, 2, out(2, 0)), "[OK 1] 1-1");
@@ -442,11 +423,11 @@ TEST(a_full_server_refuses_the_whole_transaction) {
     raw r;
     start(&r);
     CHECK_STR(send_one(&r, 1, out(1, 0)), "[OK 0] 1-0");
-    char *before = contents(&r);
+    char *before = raw_contents(&r);
     raw_cmd(&r, "CONFIG SET maxmemory-policy noeviction maxmemory 1000");
     CHECK_CONTAINS(send_one(&r, 2, out(2, 0)), "-EXECABORT");
     CHECK_CONTAINS(send_one(&r, 2, out(1, 0)), "-EXECABORT");
-    check_contents(&r, before);
+    raw_check_contents(&r, before);
     free(before);
     CHECK_STR(probe(&r), "OK 1 1:0 0 0");
     raw_cmd(&r, "CONFIG SET maxmemory 0");
@@ -464,7 +445,7 @@ TEST(a_missing_right_refuses_without_a_trace) {
         raw r;
         start(&r);
         CHECK_STR(send_one(&r, 1, out_of("i", 1, 0, 5)), "[OK 0] 1-0");
-        char *before = contents(&r);
+        char *before = raw_contents(&r);
         raw user = raw_other(&r);
         raw_cmd(&r, "ACL SETUSER u reset on >pw ~* &* +@all -%s", commands[i]);
         CHECK_STR(raw_cmd(&user, "AUTH u pw"), "OK");
@@ -472,10 +453,16 @@ TEST(a_missing_right_refuses_without_a_trace) {
         const char *probed = probe(&user);
         if (strncmp(probed, "OK", 2) == 0)
             FAIL("without the right to %s the probe answers \"%s\"", commands[i], probed);
-        const char *answer = send_one(&user, 2, out_of("i", 2, 6, 6));
-        if (strncmp(answer, "[BROKEN ", 8) != 0 || !strstr(answer, RAW_SEALED))
+        /* That to XSETID is missed when the transaction's own is queued; and the guard alone misses each. */
+        bool native = strcmp(commands[i], "xsetid") == 0;
+        raw_output o = out_of("i", 2, 6, 6);
+        const char *answer = send_one(&user, 2, o);
+        if (native ? !strstr(answer, "-EXECABORT")
+                   : strncmp(answer, "[BROKEN ", 8) != 0 || !strstr(answer, RAW_SEALED))
             FAIL("without the right to %s: %s", commands[i], answer);
-        check_contents(&r, before);
+        CHECK_CONTAINS(raw_forward_guard(&user, (raw_batch){.first = 2, .n = 1}, &o), "BROKEN ");
+        raw_check_sealed(&r);
+        raw_check_contents(&r, before);
         free(before);
         CHECK_STR(send_one(&r, 2, out_of("i", 2, 6, 6)), "[OK 1] 1-1");
         redisFree(user.c);

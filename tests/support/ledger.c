@@ -308,6 +308,34 @@ size_t log_each_partition(server *s, const char *ns, const char *stream, log_mes
     return count;
 }
 
+void log_stray(server *s, const char *ns, const char *stream, uint32_t partition, const char *id,
+               const char *field, const void *value, size_t size) {
+    char log[900];
+    snprintf(log, sizeof log, "sg:{%s/%s/%u}:log", ns, stream, partition);
+    redisReply *last = server_cmd(s, "XREVRANGE %s + - COUNT 1", log);
+    CHECK_EQ(last->type, REDIS_REPLY_ARRAY);
+    server_do(s, "XSETID %s %s", log,
+              last->elements > 0 ? last->element[0]->element[0]->str : "0-0");
+    freeReplyObject(last);
+    server_do(s, "XADD %s %s %s %b", log, id, field, value, size);
+}
+
+static void check_sealed(server *s, const char *ns, const char *stream) {
+    char key[900];
+    snprintf(key, sizeof key, "sg:{%s/%s}:meta", ns, stream);
+    uint64_t partitions = state_number(s, key, "partitions");
+    for (uint64_t p = 0; p < partitions; p++) {
+        snprintf(key, sizeof key, "sg:{%s/%s/%" PRIu64 "}:log", ns, stream, p);
+        redisReply *info = server_cmd(s, "XINFO STREAM %s", key);
+        const char *last_id = NULL;
+        for (size_t i = 0; i + 1 < info->elements; i += 2)
+            if (strcmp(info->element[i]->str, "last-generated-id") == 0)
+                last_id = info->element[i + 1]->str;
+        CHECK_STR(last_id, "18446744073709551615-18446744073709551615");
+        freeReplyObject(info);
+    }
+}
+
 /* ---- The check ------------------------------------------------------------------------------ */
 
 static void check_message(const log_message *m, void *arg) {
@@ -358,6 +386,7 @@ size_t ledger_check(ledger *l, server *s, const char *ns, const char *stream) {
     for (size_t i = 0; i < l->n; i++)
         l->notes[i]->found = 0;
     size_t count = log_each_partition(s, ns, stream, check_message, l);
+    check_sealed(s, ns, stream);
     for (size_t i = 0; i < l->n; i++) {
         uint64_t first = 0;
         if (l->may_drop && l->notes[i]->told && l->notes[i]->status == SEG_OK) {

@@ -9,6 +9,7 @@
  * XRANGE, and fails the case unless
  *
  *   - offsets are dense, entries' IDs are those of their last messages, and the state says so too,
+ *   - each log is sealed: its last ID is the largest there is,
  *   - each message whose send was answered SEG_OK is there once, where the answer said,
  *   - each one that was SEG_EUNKNOWN is there once or not at all,
  *   - none of all others, which were certainly not done, is there,
@@ -70,5 +71,10 @@ size_t log_each(server *s, const char *ns, const char *stream, uint32_t partitio
 /* Of all partitions. */
 size_t log_each_partition(server *s, const char *ns, const char *stream, log_message_fn *fn,
                           void *arg);
+
+/* Somebody's own entry with one field, `value` of `size` bytes, put there by hand: a log is sealed, so
+ * its last ID is set to that of its last entry before. */
+void log_stray(server *s, const char *ns, const char *stream, uint32_t partition, const char *id,
+               const char *field, const void *value, size_t size);
 
 #endif

@@ -280,36 +280,6 @@ static redisReply *next_reply(const raw *r) {
     return reply;
 }
 
-/* The end of the transaction, and what the guard and the XADD answered. */
-static const char *answer_of_exec(const raw *r) {
-    redisAppendCommand(r->c, "XSETID %s " RAW_LAST_ID, RAW_KEY(r, 'L'));
-    redisAppendCommand(r->c, "EXEC");
-    const char *queued = NULL;
-    for (int i = 0; i < 4; i++) {
-        queued = raw_text(next_reply(r));
-    }
-    CHECK(queued != NULL);
-    redisReply *exec = next_reply(r);
-    if (exec->type == REDIS_REPLY_ARRAY) {
-        CHECK_EQ(exec->elements, 3);
-        freeReplyObject(exec->element[--exec->elements]); /* the sealing's */
-    }
-    return raw_text(exec);
-}
-
-const char *raw_append(const raw *r, raw_batch b) {
-    const char *inc = b.inc ? b.inc : RAW_INC, *pid = b.pid ? b.pid : "p1";
-    uint64_t era = b.era ? b.era : 1, gen = b.gen ? b.gen : 1;
-    const struct sg_script_text *t = text_of("append");
-    redisAppendCommand(r->c, "MULTI");
-    redisAppendCommand(r->c, "EVAL %b 2 %s %s %s %" PRIu64 " %s %" PRIu64 " %" PRIu64 " %" PRIu64,
-                       t->body, t->len, RAW_KEY(r, 'S'), RAW_KEY(r, 'L'), inc, era, pid, gen,
-                       b.first, b.n);
-    redisAppendCommand(r->c, "XADD %s NOMKSTREAM %" PRIu64 "-* b %s", RAW_KEY(r, 'L'), era,
-                       raw_line("%s %" PRIu64 " %" PRIu64 " %" PRIu64, pid, gen, b.first, b.n));
-    return answer_of_exec(r);
-}
-
 /* The arguments of a guard, one after the other. */
 typedef struct args {
     char text[1 << 19];
@@ -346,43 +316,153 @@ static void add_origins(args *a, const raw_output *from, uint64_t n) {
     }
 }
 
-const char *raw_forward(const raw *r, raw_batch b, const raw_output *from) {
-    const char *pid = b.pid ? b.pid : "p1";
-    uint64_t era = b.era ? b.era : 1, gen = b.gen ? b.gen : 1;
+static const char *pid_of(raw_batch b) {
+    return b.pid ? b.pid : "p1";
+}
+
+static uint64_t era_of(raw_batch b) {
+    return b.era ? b.era : 1;
+}
+
+static uint64_t gen_of(raw_batch b) {
+    return b.gen ? b.gen : 1;
+}
+
+/* The guard's command. `from` is NULL for the plain one. */
+static args *guard_of(const raw *r, raw_batch b, const raw_output *from) {
+    const struct sg_script_text *t = text_of(from != NULL ? "append_forward" : "append");
     args *a = calloc(1, sizeof *a);
     CHECK(a != NULL);
-    add(a, "EVAL");
-    add(a, "%s", text_of("append_forward")->body);
-    add(a, "3");
+    add(a, "%s", b.by_digest ? "EVALSHA" : "EVAL");
+    add(a, "%s", b.by_digest ? t->sha1 : t->body);
+    add(a, "%d", from != NULL ? 3 : 2);
     add(a, "%s", RAW_KEY(r, 'S'));
     add(a, "%s", RAW_KEY(r, 'L'));
-    add(a, "%s", RAW_KEY(r, 'F'));
+    if (from != NULL) {
+        add(a, "%s", RAW_KEY(r, 'F'));
+    }
     add(a, "%s", b.inc ? b.inc : RAW_INC);
-    add(a, "%" PRIu64, era);
-    add(a, "%s", pid);
-    add(a, "%" PRIu64, gen);
+    add(a, "%" PRIu64, era_of(b));
+    add(a, "%s", pid_of(b));
+    add(a, "%" PRIu64, gen_of(b));
     add(a, "%" PRIu64, b.first);
     add(a, "%" PRIu64, b.n);
-    add_origins(a, from, b.n);
+    if (from != NULL) {
+        add_origins(a, from, b.n);
+    }
+    return a;
+}
+
+/* The transaction but for its EXEC; four answers are to come. */
+static void send_append(const raw *r, raw_batch b, const raw_output *from) {
+    args *a = guard_of(r, b, from);
     redisAppendCommand(r->c, "MULTI");
     redisAppendCommandArgv(r->c, (int)a->n, a->at, NULL);
-    add(a, "%s %" PRIu64 " %" PRIu64 " %" PRIu64, pid, gen, b.first, b.n);
+    add(a, "%s %" PRIu64 " %" PRIu64 " %" PRIu64, pid_of(b), gen_of(b), b.first, b.n);
     const char *payload = a->at[a->n - 1];
-    for (uint64_t i = 0; i < b.n; i++) {
+    for (uint64_t i = 0; from != NULL && i < b.n; i++) {
         a->used--; /* on with the payload, in the place of its end */
         add(a, " %s/%" PRIu64 "/%" PRIu32 ";", from[i].input, from[i].offset, from[i].index);
     }
-    redisAppendCommand(r->c, "XADD %s NOMKSTREAM %" PRIu64 "-* b %s", RAW_KEY(r, 'L'), era,
+    redisAppendCommand(r->c, "XADD %s NOMKSTREAM %" PRIu64 "-* b %s", RAW_KEY(r, 'L'), era_of(b),
                        payload);
+    redisAppendCommand(r->c, "XSETID %s " RAW_LAST_ID, RAW_KEY(r, 'L'));
     free(a);
-    return answer_of_exec(r);
+}
+
+void raw_queue(const raw *r, raw_batch b, const raw_output *from) {
+    send_append(r, b, from);
+    CHECK_STR(raw_text(next_reply(r)), "OK");
+    for (int i = 0; i < 3; i++) {
+        CHECK_STR(raw_text(next_reply(r)), "QUEUED");
+    }
+}
+
+/* What the guard and the XADD answered. What seals may not fail where the XADD did not. */
+static const char *append(const raw *r, raw_batch b, const raw_output *from) {
+    send_append(r, b, from);
+    redisAppendCommand(r->c, "EXEC");
+    for (int i = 0; i < 4; i++) {
+        freeReplyObject(next_reply(r));
+    }
+    redisReply *exec = next_reply(r);
+    if (exec->type == REDIS_REPLY_ARRAY) {
+        CHECK_EQ(exec->elements, 3);
+        redisReply *sealed = exec->element[--exec->elements];
+        if (exec->element[1]->type == REDIS_REPLY_STRING) {
+            CHECK_EQ(sealed->type, REDIS_REPLY_STATUS);
+        }
+        freeReplyObject(sealed);
+    }
+    return raw_text(exec);
+}
+
+static const char *guard(const raw *r, raw_batch b, const raw_output *from) {
+    args *a = guard_of(r, b, from);
+    redisReply *reply = redisCommandArgv(r->c, (int)a->n, a->at, NULL);
+    if (reply == NULL) {
+        FAIL("no answer to a guard: %s", r->c->errstr);
+    }
+    free(a);
+    return raw_text(reply);
+}
+
+const char *raw_append(const raw *r, raw_batch b) {
+    return append(r, b, NULL);
+}
+
+const char *raw_forward(const raw *r, raw_batch b, const raw_output *from) {
+    return append(r, b, from);
+}
+
+const char *raw_guard(const raw *r, raw_batch b) {
+    return guard(r, b, NULL);
+}
+
+const char *raw_forward_guard(const raw *r, raw_batch b, const raw_output *from) {
+    return guard(r, b, from);
 }
 
 const char *raw_probe(const raw *r) {
     return raw_call(r, "append", RAW_INC, "1", "probe", "0", "0", "0", NULL);
 }
 
+/* ---- by hand ------------------------------------------------------------------------------ */
+
+void raw_unseal(const raw *r) {
+    redisReply *last = raw_cmd_reply(r, "XREVRANGE %s + - COUNT 1", RAW_KEY(r, 'L'));
+    CHECK_EQ(last->type, REDIS_REPLY_ARRAY);
+    const char *id = raw_line("%s", last->elements > 0 ? last->element[0]->element[0]->str : "0-0");
+    freeReplyObject(last);
+    CHECK_STR(raw_cmd(r, "XSETID %s %s", RAW_KEY(r, 'L'), id), "OK");
+}
+
+void raw_stray(const raw *r, const char *id, const char *field, const char *value) {
+    raw_unseal(r);
+    redisReply *added = raw_cmd_reply(r, "XADD %s %s %s %s", RAW_KEY(r, 'L'), id, field, value);
+    CHECK_EQ(added->type, REDIS_REPLY_STRING);
+    freeReplyObject(added);
+}
+
 /* ---- looking ------------------------------------------------------------------------------ */
+
+char *raw_contents(const raw *r) {
+    char *text = NULL;
+    size_t len = 0;
+    FILE *f = open_memstream(&text, &len);
+    CHECK(f != NULL);
+    fprintf(f, "%s / ", raw_cmd(r, "HGETALL %s", RAW_KEY(r, 'S')));
+    fprintf(f, "%s / ", raw_cmd(r, "XRANGE %s - +", RAW_KEY(r, 'L')));
+    fprintf(f, "%s", raw_cmd(r, "ZRANGE %s 0 -1 WITHSCORES", RAW_KEY(r, 'F')));
+    fclose(f);
+    return text;
+}
+
+void raw_check_contents(const raw *r, const char *before) {
+    char *now = raw_contents(r);
+    CHECK_STR(now, before);
+    free(now);
+}
 
 static const char *find(const redisReply *pairs, const char *field) {
     for (size_t i = 0; i + 1 < pairs->elements; i += 2) {
@@ -439,14 +519,27 @@ void raw_check_log(const raw *r) {
         at = last + 1;
     }
     CHECK_EQ(at < 0 ? first : at, next);
-    const char *last_id = raw_log_info(r, "last-generated-id");
-    if (strcmp(last_id, RAW_LAST_ID) != 0) {
-        if (next > 0) {
-            CHECK_STR(last_id, raw_line("%lld-%lld", era, next - 1));
-        } else {
-            CHECK_EQ(strncmp(last_id, "0-", 2), 0);
-        }
-        CHECK_STR(raw_log_info(r, "entries-added"), raw_line("%lld", next));
-    }
+    CHECK_STR(raw_log_info(r, "entries-added"), raw_line("%lld", next));
+    raw_check_sealed(r);
     freeReplyObject(entries);
+}
+
+void raw_check_sealed(const raw *r) {
+    CHECK_STR(raw_log_info(r, "last-generated-id"), RAW_LAST_ID);
+}
+
+void raw_check_unguarded(const raw *r) {
+    static const raw_output from[] = {{.input = "x", .epoch = 9, .offset = 9},
+                                      {.input = "x", .epoch = 9, .offset = 9, .index = 1}};
+    char *before = raw_contents(r);
+    for (uint64_t i = 0; i < 4; i++) {
+        raw_batch b = {.pid = "unguarded", .first = 1, .n = 1 + i / 2, .by_digest = true};
+        b.era = (uint64_t)raw_number(r, 'S', "era");
+        const char *answer = append(r, b, i % 2 == 0 ? NULL : from);
+        CHECK_EQ(strncmp(answer, "-NOSCRIPT ", 10), 0);
+        CHECK_CONTAINS(answer, " " RAW_SEALED);
+        raw_check_contents(r, before);
+        raw_check_sealed(r);
+    }
+    free(before);
 }

@@ -70,8 +70,10 @@ typedef struct raw_batch {
     uint64_t first, n;
     const char *inc, *pid; /* RAW_INC, "p1" */
     uint64_t era, gen;     /* 1, 1 */
+    bool by_digest;        /* the guard as EVALSHA, whether the server knows it or not */
 } raw_batch;
-/* MULTI, the guard, XADD, EXEC: what EXEC answers. The payload is "pid gen first n". */
+/* MULTI, the guard, XADD, XSETID, EXEC: what EXEC answers, without the XSETID's. The payload is
+ * "pid gen first n". */
 const char *raw_append(const raw *r, raw_batch b);
 typedef struct raw_output {
     const char *input;
@@ -81,12 +83,30 @@ typedef struct raw_output {
 /* The same with the guard append_forward and `from`, b.n of them. The payload also has
  * " input/offset/index;" of each. */
 const char *raw_forward(const raw *r, raw_batch b, const raw_output *from);
+/* All of that but the EXEC, queued; `from` is NULL for a plain append. */
+void raw_queue(const raw *r, raw_batch b, const raw_output *from);
 /* The guard alone with n = 0. */
 const char *raw_probe(const raw *r);
+/* The guard alone, for an append. */
+const char *raw_guard(const raw *r, raw_batch b);
+const char *raw_forward_guard(const raw *r, raw_batch b, const raw_output *from);
+
+/* The state's fields, the log's entries, the forwards, as one text: free(). */
+char *raw_contents(const raw *r);
+/* They are still those of `before`. */
+void raw_check_contents(const raw *r, const char *before);
+
+/* By hand: the log's last ID is again that of its last entry, so that anybody's XADD passes. */
+void raw_unseal(const raw *r);
+/* Somebody's own entry, with one field: the log is opened for it by hand. */
+void raw_stray(const raw *r, const char *id, const char *field, const char *value);
 
 /* The log and the state say the same: dense offsets up to next, nothing of anybody else, nothing
- * before the first retained but what shares its entry; entries-added and the last ID. */
+ * before the first retained but what shares its entry; entries-added. And the log is sealed. */
 void raw_check_log(const raw *r);
+void raw_check_sealed(const raw *r);
+/* The server knows neither guard; then an append by either's digest leaves no trace. */
+void raw_check_unguarded(const raw *r);
 /* A field of XINFO STREAM log. */
 const char *raw_log_info(const raw *r, const char *field);
 /* A field of the native group's line in XINFO GROUPS; "none" without such a group. */

@@ -341,8 +341,8 @@ TEST(cursors_of_nonsense) {
 /* ---- Appends -------------------------------------------------------------------------------- */
 
 static void show_append_of(answer *a, bool probe, char *out, size_t size) {
-    static const char *const kinds[] = {"stored", "full", "toobig", "gap",    "stale",
-                                        "era",    "held", "lost",   "refused"};
+    static const char *const kinds[] = {"stored", "full", "toobig", "gap",     "stale",
+                                        "era",    "held", "lost",   "unknown", "refused"};
     sg_append_answer p;
     sg_append_read(&a->result, probe, &p);
     size_t n = (size_t)snprintf(out, size, "%s%s%s%s", kinds[p.kind], p.lost ? " connection" : "",
@@ -368,6 +368,7 @@ static void show_probe(answer *a, char *out, size_t size) {
 
 TEST(appends) {
     static const line lines[] = {
+        {"[[OK 5] 1-7 OK]", "stored 5"},
         {"[[OK 5] 1-7]", "stored 5"},
         {"[[DUP 5] -ERR~sealed]", "stored dup 5"},
         {"[[DUP _] -ERR~sealed]", "stored dup -1"},
@@ -399,6 +400,8 @@ TEST(appends_that_may_be_stored) {
         {"[[FULL 100 3] 1-7]", "refused unsure EPROTO"},
         {"[-OOM~eval 1-7]", "refused unsure EOOM"},
         {"[-OOM~eval -ERR~sealed]", "refused EOOM"},
+        {"[-NOSCRIPT~No~matching~script -ERR~sealed OK]", "unknown ESERVER"},
+        {"[-NOSCRIPT~No~matching~script 1-7 OK]", "unknown unsure ESERVER"},
         {"-EXECABORT~Transaction~discarded", "refused ESERVER"},
         {"-NOPERM~exec", "refused unsure EACCES"},
         {"(lost)", "refused connection ECONN"},

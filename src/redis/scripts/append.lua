@@ -185,7 +185,7 @@ end
 local function check_rights()
     need({{'XTRIM', log, 'MINID', '0'}, {'XRANGE', log, '-', '+'}, {'XDEL', log, '0-1'},
           {'XINFO', 'STREAM', log}, {'HINCRBY', state, 'producers', '1'}, {'HGETALL', state},
-          {'HDEL', state, 'p:'}, {'INFO', 'replication'}})
+          {'HDEL', state, 'p:'}, {'INFO', 'replication'}, {'EVALSHA', '', '0'}})
 end
 
 -- Does the caller know of messages that there are not?
@@ -243,7 +243,8 @@ local function guard()
         if next + n - unread > bound then return {'FULL', s[6], n2s(bound - next + unread)} end
     end
 
-    -- It was asked when the XADD was queued, but may have been withdrawn since.
+    -- It was asked when the XADD was queued, but may have been withdrawn since. Of the XSETID that seals behind it
+    -- open() finds out, which needs the same right to the same key.
     need({{'XADD', log, 'NOMKSTREAM', era .. '-*', 'b', ''}})
     local now = now_ms()
     local missing = open(era, next + n - 1, next)

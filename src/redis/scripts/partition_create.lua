@@ -19,7 +19,12 @@ redis.call('UNLINK', unpack(KEYS))
 -- The only command that makes a stream with nothing in it.
 redis.call('XGROUP', 'CREATE', log, 'new', '0-0', 'MKSTREAM')
 redis.call('XGROUP', 'DESTROY', log, 'new')
-redis.call('XSETID', log, '18446744073709551615-18446744073709551615') -- sealed, see append
+-- Sealed, see append. Without the right to that there is to be no log either, which would look like somebody else's.
+local sealed = redis.pcall('XSETID', log, '18446744073709551615-18446744073709551615')
+if sealed.err then
+    redis.call('UNLINK', log)
+    return sealed
+end
 -- The server's life, see append.
 local life = string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)') or 'unknown'
 redis.call('HSET', state, 'inc', inc, 'era', '1', 'eras', '1:0', 'life', life, 'next', '0', 'first', '0', 'low', '',
