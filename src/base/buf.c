@@ -29,7 +29,8 @@ void sg_buf_clear(sg_buf *b) {
 }
 
 void sg_buf_trim(sg_buf *b) {
-    uint8_t *data = b->cap > b->len ? sg_realloc(b->data, b->len) : NULL;
+    /* A pool's pieces come in its own sizes. */
+    uint8_t *data = b->pool == NULL && b->cap > b->len ? sg_realloc(b->data, b->len) : NULL;
     if (data == NULL)
         return;
     b->data = data;
