@@ -11,6 +11,14 @@
 /* Actors wake each other; after so many rounds the sockets get their turn again. */
 #define ROUNDS_MAX 8
 
+/* A call that waits for its turn, on its caller's stack. */
+typedef struct call {
+    sg_node node;
+    void (*fn)(void *arg);
+    void *arg;
+    bool done;
+} call;
+
 /* What poll was asked of a connection. */
 typedef struct asked {
     uint64_t life;
@@ -31,6 +39,10 @@ struct sg_loop {
     atomic_bool stopping;
     sg_seat seat;
     bool served; /* the loop's own thread: it has woken somebody who could have sat here */
+
+    sg_mutex lock; /* guards calls; taken with or without the state */
+    sg_cond called;
+    sg_list calls;
 
     sg_mutex state; /* guards all below, and all that actors and connections have for themselves */
     sg_list actors;
@@ -188,9 +200,23 @@ static int64_t earliest(const sg_loop *l, int64_t due) {
     return any_woken(l) ? INT64_MIN : due;
 }
 
+static void run_calls(sg_loop *l) {
+    sg_mutex_lock(&l->lock);
+    for (sg_node *n; (n = sg_list_pop(&l->calls)) != NULL;) {
+        call *k = SG_OF(n, call, node);
+        sg_mutex_unlock(&l->lock);
+        k->fn(k->arg);
+        sg_mutex_lock(&l->lock);
+        k->done = true;
+        sg_cond_broadcast(&l->called);
+    }
+    sg_mutex_unlock(&l->lock);
+}
+
 /* All that can be done without waiting. Returns when there is more. */
 static int64_t work(sg_loop *l) {
     atomic_store(&l->nudged, false);
+    run_calls(l);
     int64_t due = run_actors(l), now = sg_clock_ms();
     for (size_t i = 0; i < l->n_conns; i++)
         sg_conn_flush(l->conns[i], now);
@@ -276,10 +302,22 @@ void sg_loop_call(sg_loop *l, void (*fn)(void *arg), void *arg) {
         fn(arg);
         return;
     }
-    hold(l);
-    fn(arg);
-    let_go(l);
+    if (sg_mutex_try(&l->state)) {
+        this_loop = l;
+        fn(arg);
+        let_go(l);
+        raise_event(l);
+        return;
+    }
+    /* Whoever is at work has the state nearly all the time when there is much to do: to wait for it could
+     * take for ever. */
+    call k = {.fn = fn, .arg = arg};
+    sg_mutex_lock(&l->lock);
+    sg_list_push(&l->calls, &k.node);
     raise_event(l);
+    while (!k.done)
+        sg_cond_wait(&l->called, &l->lock, INT64_MAX);
+    sg_mutex_unlock(&l->lock);
 }
 
 void sg_loop_work(sg_actor *a, bool stays) {
@@ -357,6 +395,11 @@ sg_loop *sg_loop_open(void) {
         goto fail_event;
     if (!sg_seat_open(&l->seat))
         goto fail_seat;
+    if (!sg_mutex_init(&l->lock))
+        goto fail_lock;
+    if (!sg_cond_init(&l->called))
+        goto fail_called;
+    sg_list_init(&l->calls);
     if (!sg_mutex_init(&l->state))
         goto fail_state;
     if (!make_room(l)) {
@@ -372,6 +415,10 @@ fail_thread:
 fail_room:
     sg_mutex_fini(&l->state);
 fail_state:
+    sg_cond_fini(&l->called);
+fail_called:
+    sg_mutex_fini(&l->lock);
+fail_lock:
     sg_seat_close(&l->seat);
 fail_seat:
     close(l->event);
@@ -388,6 +435,8 @@ void sg_loop_close(sg_loop *l) {
     pthread_join(l->thread, NULL);
     close(l->event);
     sg_seat_close(&l->seat);
+    sg_cond_fini(&l->called);
+    sg_mutex_fini(&l->lock);
     sg_mutex_fini(&l->state);
     free_polled(&l->at);
     free_polled(&l->spare);
