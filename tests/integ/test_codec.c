@@ -269,6 +269,7 @@ static void forge(const bench *b, uint64_t next, seg_codec codec, uint32_t size,
     put32(bytes + 16, size);
     memcpy(bytes + SG_BATCH_HEADER, body, len);
     put32(bytes + 20, sg_crc32c(sg_crc32c(seed, bytes, 20), bytes + SG_BATCH_HEADER, len));
+    server_do(b->s, "XSETID " LOG " 1-%llu", (unsigned long long)next - 1); /* it is sealed */
     server_do(b->s, "XADD " LOG " 1-%llu b %b", (unsigned long long)next + 9, bytes,
               SG_BATCH_HEADER + len);
     server_do(b->s, "HSET " STATE " next %llu", (unsigned long long)next + 10);
