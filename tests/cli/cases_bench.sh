@@ -41,6 +41,9 @@ case_bench_produce() {
 }
 
 case_bench_consume() {
+    # More than the baseline takes of one stream at once.
+    expect 0 segmenter bench consume --messages 5000 --runs 1 --partitions 2 --json
+    compared consume_100B msg/s
     expect 0 segmenter bench consume --messages 3000 --runs 2 --clients 2 --json
     [ "$(wc -l <out)" -eq 1 ] || fail "expected one figure"
     compared consume_100B msg/s
