@@ -312,7 +312,25 @@ sg_window_fate sg_window_fate_of(const sg_window *w, uint64_t offset) {
     return offset - w->committed < w->capacity ? SG_DELIVER : SG_HOLD;
 }
 
+/* The rule: it follows all that was delivered here, and nothing is known of any message beforehand. */
+static bool is_fresh(const sg_window *w, uint64_t offset) {
+    return offset >= w->end && offset - w->committed < w->capacity &&
+           w->ranges_first == w->ranges_end && w->runs_first == w->runs_end;
+}
+
+static uint32_t deliver_fresh(sg_window *w, uint64_t offset, int64_t deadline) {
+    if (!ring_reach(w, offset))
+        return 0;
+    w->end = offset + 1;
+    w->in_flight++;
+    sg_window_slot(w, offset)->state = SG_SLOT_IN_FLIGHT;
+    queue_add(w, offset, deadline);
+    return 1;
+}
+
 uint32_t sg_window_deliver(sg_window *w, uint64_t offset, int64_t deadline) {
+    if (is_fresh(w, offset))
+        return deliver_fresh(w, offset, deadline);
     sg_slot_state before = sg_window_state(w, offset);
     bool first = before == SG_SLOT_EMPTY && sg_tries_of(w, offset) == NULL;
     sg_slot *s = slot_make(w, offset);
@@ -390,7 +408,8 @@ sg_window_ack_result sg_window_ack(sg_window *w, uint64_t offset) {
     queue_remove(w, s);
     slot_set(w, s, SG_SLOT_ACKED, (sg_tries){0});
     w->version++;
-    advance(w);
+    if (offset == w->committed)
+        advance(w);
     return SG_ACK_NEW;
 }
 

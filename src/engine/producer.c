@@ -15,6 +15,9 @@
 #define MIB             ((size_t)1024 * 1024)
 #define BATCH_COUNT_MAX 16384
 #define HEADERS_MAX     65535
+/* With what the server puts around it, an entry is one piece of its allocator's, which go by 64 KiB and then
+ * 80: a few bytes more would cost it another 16 KiB for each batch. */
+#define MAX_BATCH (64 * 1024 - 512)
 /* Forwarded messages without a key: those that result from so many inputs go to one partition. */
 #define TURN_INPUTS 64
 
@@ -407,7 +410,7 @@ void seg_producer_get_stats(const seg_producer *p, seg_producer_stats *out) {
 static seg_status configure(seg_producer *p, const seg_producer_options *o, seg_error *err) {
     p->linger = o->linger;
     p->delivery_timeout = o->delivery_timeout != 0 ? o->delivery_timeout : 120000;
-    p->max_batch = o->max_batch != 0 ? o->max_batch : 64 * 1024;
+    p->max_batch = o->max_batch != 0 ? o->max_batch : MAX_BATCH;
     p->max_message = o->max_message != 0 ? o->max_message : MIB;
     p->max_queued = o->max_queued != 0 ? o->max_queued : 32 * MIB;
     p->on_loss = o->on_loss;
