@@ -497,7 +497,8 @@ typedef struct seg_consumer_options {
     int64_t drain_timeout;   /* how long a hand-over waits for what is in flight; default 10000;
                                 negative: not at all */
     seg_start start;         /* where a group starts that this consumer creates */
-    size_t max_prefetch;     /* bytes fetched ahead of poll; default 8 MiB; at least 64 KiB */
+    size_t max_prefetch;     /* bytes fetched ahead of poll, decompressed; default 8 MiB; at least
+                                64 KiB */
     uint32_t max_in_flight;  /* messages of one partition delivered past the first that is not
                                 acknowledged; default 16384; up to 65536 */
     seg_rebalance_fn *on_rebalance; /* run by poll and close */
