@@ -137,7 +137,9 @@ typedef enum seg_log_level {
 } seg_log_level;
 
 /* `event` is a stable word ("connected", "rebalance"), `text` a sentence. Runs on any thread,
- * also the library's own, one call at a time: be quick, and call nothing of this library. */
+ * also the library's own, and one of the application's that waits in a call of this library, one
+ * call at a time: be quick, take no lock that is held around such a call, and call nothing of this
+ * library. */
 typedef void seg_log_fn(seg_log_level level, const char *event, const char *text, void *arg);
 
 typedef struct seg_client_options {
