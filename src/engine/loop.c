@@ -358,7 +358,7 @@ void sg_loop_await(sg_loop *l, sg_wait *w, sg_cond *cond, sg_mutex *lock, int64_
 }
 
 void sg_loop_served(sg_loop *l, sg_wait *w) {
-    if (sg_seat_served(&l->seat, w) && this_loop == l)
+    if (w->on && sg_seat_served(&l->seat, w) && this_loop == l)
         l->served = true;
 }
 

@@ -157,8 +157,10 @@ static void finish(sg_conn *c, const sg_request *r, sg_reply *answer) {
 
 static bool take_answer(sg_conn *c, sg_reply *r, int64_t now) {
     sg_request *head = sg_requests_head(&c->requests);
-    /* Nobody answers before it was asked; and its bytes are still in use. */
-    if (head == NULL || (head->answers == 1 && head->end > c->out.total))
+    if (head == NULL)
+        return false;
+    /* The last answer before the request was sent: a refusal, or nonsense. Its bytes are let go of now. */
+    if (head->answers == 1 && head->end > c->out.total && !sg_out_keep(&c->out, head->end))
         return false;
     bool kept = head->refusal == NULL && sg_reply_error(r) != NULL;
     if (kept)

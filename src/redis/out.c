@@ -29,6 +29,8 @@ void sg_out_init(sg_out *o) {
 
 void sg_out_fini(sg_out *o) {
     sg_buf_fini(&o->buf);
+    for (size_t i = o->first_slice; i < o->n_slices; i++)
+        sg_free(o->slices[i].own);
     sg_free(o->slices);
     o->slices = NULL;
 }
@@ -108,9 +110,19 @@ bool sg_out_arg_there(sg_out *o, const void *data, size_t len) {
     if (too_much(o, len) || !room_for_slice(o) || !sg_buf_reserve(&o->buf, HEAD_MAX + 2))
         return false;
     put_head(o, '$', len);
-    o->slices[o->n_slices++] = (sg_slice){o->end, data, len};
+    o->slices[o->n_slices++] = (sg_slice){o->end, data, len, NULL};
     o->end += len;
     put_end(o);
+    return true;
+}
+
+bool sg_out_keep(sg_out *o, uint64_t end) {
+    for (size_t i = o->first_slice; i < o->n_slices && o->slices[i].at < end; i++) {
+        sg_slice *s = &o->slices[i];
+        if (s->own == NULL && (s->own = sg_memdup(s->data, s->len)) == NULL)
+            return false;
+        s->data = s->own;
+    }
     return true;
 }
 
@@ -179,8 +191,11 @@ static void advance(sg_out *o, size_t done) {
         const sg_slice *s = o->first_slice < o->n_slices ? &o->slices[o->first_slice] : NULL;
         if (s != NULL && s->at <= o->total) {
             uint64_t over = s->at + s->len;
-            o->first_slice += over <= to;
             o->total = over < to ? over : to;
+            if (o->total == over) {
+                sg_free(s->own);
+                o->first_slice++;
+            }
         } else {
             uint64_t stop = s != NULL && s->at < to ? s->at : to;
             o->sent += (size_t)(stop - o->total);

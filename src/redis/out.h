@@ -9,6 +9,7 @@ typedef struct sg_slice {
     uint64_t at;
     const uint8_t *data;
     size_t len;
+    uint8_t *own; /* the same, copied (sg_out_keep); else NULL */
 } sg_slice;
 
 typedef struct sg_out {
@@ -32,6 +33,10 @@ bool sg_out_arg(sg_out *o, const void *data, size_t len);
 /* As sg_out_arg, but large bytes are not copied: they have to stay until the socket took what was
  * then the end of the stream, or clear. */
 bool sg_out_arg_there(sg_out *o, const void *data, size_t len);
+
+/* Copy what is not yet sent of slices up to `end`: their bytes need not stay any longer. False: no
+ * memory. */
+bool sg_out_keep(sg_out *o, uint64_t end);
 
 /* Where the stream of bytes ends now, and back to there (nothing was sent in between). */
 uint64_t sg_out_end(const sg_out *o);
