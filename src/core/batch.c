@@ -263,13 +263,17 @@ size_t sg_batch_weight(const void *data, size_t len) {
     return size > SG_BATCH_SIZE_MAX ? len : SG_BATCH_HEADER + size;
 }
 
-static bool read_varint(const uint8_t **at, const uint8_t *end, uint64_t *v) {
+static inline bool read_varint(const uint8_t **at, const uint8_t *end, uint64_t *v) {
+    if (*at < end && **at < 0x80) { /* mostly */
+        *v = *(*at)++;
+        return true;
+    }
     size_t n = sg_varint_read(*at, end, v);
     *at += n;
     return n > 0;
 }
 
-static bool read_bytes(const uint8_t **at, const uint8_t *end, seg_bytes *out) {
+static inline bool read_bytes(const uint8_t **at, const uint8_t *end, seg_bytes *out) {
     uint64_t len;
     if (!read_varint(at, end, &len) || len > (uint64_t)(end - *at))
         return false;
@@ -278,12 +282,17 @@ static bool read_bytes(const uint8_t **at, const uint8_t *end, seg_bytes *out) {
     return true;
 }
 
-static bool read_headers(const uint8_t **at, const uint8_t *end, sg_record_view *v) {
+static inline bool read_headers(const uint8_t **at, const uint8_t *end, sg_record_view *v) {
     uint64_t pairs;
     if (!read_varint(at, end, &pairs) || pairs > (uint64_t)(end - *at) / 2)
         return false;
     const uint8_t *first = *at;
     seg_bytes ignored;
+    if (pairs == 0) { /* mostly */
+        v->headers = (seg_bytes){first, 0};
+        v->n_headers = 0;
+        return true;
+    }
     for (uint64_t i = 0; i < 2 * pairs; i++)
         if (!read_bytes(at, end, &ignored))
             return false;
@@ -292,20 +301,44 @@ static bool read_headers(const uint8_t **at, const uint8_t *end, sg_record_view 
     return true;
 }
 
+static inline bool read_record(const uint8_t **at, const uint8_t *end, int64_t base_ts,
+                               sg_record_view *v) {
+    uint64_t delta;
+    if (!read_varint(at, end, &delta) || !read_bytes(at, end, &v->key) ||
+        !read_bytes(at, end, &v->value) || !read_headers(at, end, v))
+        return false;
+    v->timestamp = decode_ts(delta, base_ts);
+    return true;
+}
+
 int sg_batch_next(sg_batch_reader *r, sg_record_view *out) {
     if (r->left == 0)
         return r->at == r->end ? 0 : -1;
     const uint8_t *at = r->at;
     sg_record_view v;
-    uint64_t delta;
-    if (!read_varint(&at, r->end, &delta) || !read_bytes(&at, r->end, &v.key) ||
-        !read_bytes(&at, r->end, &v.value) || !read_headers(&at, r->end, &v))
+    if (!read_record(&at, r->end, r->base_ts, &v))
         return -1;
-    v.timestamp = decode_ts(delta, r->base_ts);
     *out = v;
     r->at = at;
     r->left--;
     return 1;
+}
+
+bool sg_batch_index(sg_batch_reader *r, uint32_t *starts) {
+    const uint8_t *records = r->at, *at = records;
+    sg_record_view ignored;
+    for (uint32_t i = 0; i < r->count; i++) {
+        starts[i] = (uint32_t)(at - records);
+        if (!read_record(&at, r->end, r->base_ts, &ignored))
+            return false;
+    }
+    return at == r->end;
+}
+
+void sg_batch_record(const uint8_t *record, const uint8_t *end, int64_t base_ts,
+                     sg_record_view *out) {
+    if (!read_record(&record, end, base_ts, out))
+        *out = (sg_record_view){.timestamp = base_ts}; /* it was not one of an index */
 }
 
 bool sg_header_next(seg_bytes *headers, seg_bytes *name, seg_bytes *value) {

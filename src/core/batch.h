@@ -103,6 +103,13 @@ size_t sg_batch_weight(const void *data, size_t len);
 /* The next record. 1: written to `out`; 0: the end, and all bytes were used; -1: malformed. */
 int sg_batch_next(sg_batch_reader *r, sg_record_view *out);
 
+/* Check all records of a batch that is open, before the first was read, and tell where each begins,
+ * from the first on: `count` places. False: malformed. */
+bool sg_batch_index(sg_batch_reader *r, uint32_t *starts);
+/* The record that begins there, which was so checked; the batch ends at `end`. */
+void sg_batch_record(const uint8_t *record, const uint8_t *end, int64_t base_ts,
+                     sg_record_view *out);
+
 /* Walk a view's headers: `headers` shrinks from the front. False at the end. */
 bool sg_header_next(seg_bytes *headers, seg_bytes *name, seg_bytes *value);
 #endif

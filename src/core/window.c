@@ -413,6 +413,21 @@ sg_window_ack_result sg_window_ack(sg_window *w, uint64_t offset) {
     return SG_ACK_NEW;
 }
 
+uint32_t sg_window_ack_run(sg_window *w, uint64_t from, uint32_t n) {
+    uint32_t done = 0;
+    sg_slot *s;
+    while (done < n && (s = slot_in_flight(w, from + done)) != NULL) {
+        queue_remove(w, s);
+        slot_set(w, s, SG_SLOT_ACKED, (sg_tries){0});
+        done++;
+    }
+    if (done > 0) {
+        w->version++;
+        advance(w);
+    }
+    return done;
+}
+
 /* ---- Marks -------------------------------------------------------------------------------- */
 
 bool sg_window_mark(sg_window *w, uint64_t offset, bool alone) {

@@ -112,6 +112,9 @@ bool sg_window_skip(sg_window *w, uint64_t from, uint64_t to);
 typedef enum sg_window_ack_result { SG_ACK_NEW, SG_ACK_OLD, SG_ACK_NEVER } sg_window_ack_result;
 sg_window_ack_result sg_window_ack(sg_window *w, uint64_t offset);
 
+/* The same for `n` offsets from `from` on, as far as each of them is in flight; how many that were. */
+uint32_t sg_window_ack_run(sg_window *w, uint64_t from, uint32_t n);
+
 uint64_t sg_window_committed(const sg_window *w);
 uint32_t sg_window_in_flight(const sg_window *w); /* delivered, not settled */
 uint32_t sg_window_beyond(const sg_window *w);    /* acknowledged at or past committed */

@@ -292,6 +292,7 @@ static void free_consumer(seg_consumer *c) {
     sg_free(c->fetch.partitions);
     sg_free(c->fetch.epochs);
     sg_free(c->fetch.from);
+    sg_entries_fini(&c->fetch.entries);
     sg_free(c->paused);
     sg_event_close(&c->event);
     sg_cond_fini(&c->work);
@@ -422,6 +423,7 @@ static bool make_room(seg_consumer *c) {
     c->fetch.partitions = sg_calloc(n, sizeof *c->fetch.partitions);
     c->fetch.epochs = sg_calloc(n, sizeof *c->fetch.epochs);
     c->fetch.from = sg_calloc(n, sizeof *c->fetch.from);
+    sg_entries_init(&c->fetch.entries, c->client->pool);
     c->paused = sg_calloc(n, sizeof *c->paused);
     c->member = sg_member_new(c->session_timeout, n);
     return c->paused && c->log_keys && c->holdings && c->owned && c->notices && c->told &&

@@ -121,6 +121,7 @@ struct seg_consumer {
         uint32_t *partitions; /* room for all */
         uint64_t *epochs;
         sg_fetch_from *from;
+        sg_entries entries; /* its answer */
         size_t turn;        /* where the next one begins when not all fit */
         size_t entry_bytes; /* the largest entry of late */
         size_t unpacked;    /* bytes of the compressed entries of the answer that is being read */
@@ -233,6 +234,6 @@ seg_status sg_consumer_wait_stored(seg_consumer *c, uint32_t partition, uint64_t
                                    int64_t wait, seg_error *err);
 
 /* Batches (poll.c): what a worker keeps. */
-seg_batch *sg_batch_new(void);
+seg_batch *sg_batch_new(sg_pool *pool); /* the client's */
 void sg_batch_clear(seg_batch *b);
 #endif

@@ -14,9 +14,12 @@
 /* A key's lane is two different hashes of it: two keys in one lane would only wait for each
  * other. */
 uint64_t sg_holding_lane(const sg_holding *h, const sg_block *b, uint64_t offset) {
-    seg_bytes key = b != NULL ? b->records[offset - b->first].key : (seg_bytes){NULL, 0};
+    sg_record_view view = {.key = {NULL, 0}};
     if (h->ordering == SEG_BY_PARTITION)
         return 0;
+    if (h->ordering != SEG_UNORDERED && b != NULL)
+        sg_block_record(b, offset, &view);
+    seg_bytes key = view.key;
     if (h->ordering == SEG_UNORDERED || key.len == 0)
         return SINGLE | offset;
     return ((uint64_t)sg_crc32c(0, key.data, key.len) << 32 | sg_fnv1a32(key.data, key.len)) &
@@ -196,7 +199,7 @@ bool sg_holding_take(sg_holding *h, const sg_next *next, int64_t deadline, seg_m
         sg_lanes_remove(h->lanes, next->offset);
     else if (h->at_block < h->n_blocks && sg_holding_at(h) == next->offset)
         next_record(h);
-    m->view = next->block->records[next->offset - next->block->first];
+    sg_block_record(next->block, next->offset, &m->view);
     atomic_init(&m->hint, 0);
     m->delivery = (seg_delivery){
         {sg_eras_of(&h->eras, next->offset), next->offset}, h->epoch, h->partition, attempt};
@@ -343,8 +346,14 @@ void sg_holding_let_go(sg_holding *h, uint64_t offset) {
     leave_lane(h, lane_of(h, offset), offset);
 }
 
+uint32_t sg_holding_ack_run(sg_holding *h, uint64_t from, uint32_t n) {
+    bool plain = sg_lanes_idle(h->lanes) && !h->strict && h->outputs.count == 0 &&
+                 h->letters.count == 0 && h->reasons.count == 0;
+    return plain ? sg_window_ack_run(h->window, from, n) : 0;
+}
+
 sg_window_ack_result sg_holding_ack(sg_holding *h, uint64_t offset) {
-    if (sg_lanes_idle(h->lanes)) /* the usual case, and to be quick */
+    if (sg_lanes_idle(h->lanes))
         return sg_window_ack(h->window, offset);
     bool out = h->strict && !sg_window_waits(h->window, offset);
     uint64_t lane = out ? lane_of(h, offset) : 0;

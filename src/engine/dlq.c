@@ -236,8 +236,20 @@ static void on_cursor(void *arg, const sg_result *r) {
 }
 
 /* Few bytes may stand for many: what is compressed, and more than a chunk, is left for the next. */
-static bool has_room(const chunk *c, size_t bytes, const sg_blob *blob) {
-    return c->n_blocks == 0 || bytes <= blob->len || c->bytes + bytes <= CHUNK_BYTES;
+static bool has_room(const chunk *c, size_t bytes, size_t len) {
+    return c->n_blocks == 0 || bytes <= len || c->bytes + bytes <= CHUNK_BYTES;
+}
+
+/* NULL: as sg_block_open. */
+static sg_block *make_block(const job *j, seg_bytes batch, uint64_t last, const char **why) {
+    seg_client *client = j->task.client;
+    sg_block *b = sg_block_new(client->pool, batch.len);
+    *why = NULL;
+    if (b == NULL)
+        return NULL;
+    if (batch.len > 0)
+        memcpy(sg_block_room(b), batch.data, batch.len);
+    return sg_block_open(b, last, j->stream.seed, &client->codecs, client->pool, why);
 }
 
 /* Entries that cannot be read are passed over. False: no memory. */
@@ -245,17 +257,16 @@ static bool take_entries(job *j, const sg_range_answer *a) {
     chunk *c = j->chunk;
     uint64_t last, next = c->from;
     for (size_t i = 0; i < a->count && i < COUNT_MAX; i++) {
-        sg_blob blob;
+        seg_bytes batch;
         const char *why = "";
-        bool ours = sg_range_take(a, i, &c->eras, &last, &blob);
+        bool ours = sg_range_entry(a, i, &c->eras, &last, &batch);
         if (ours) {
-            size_t bytes = sg_batch_weight(blob.data, blob.len);
-            if (!has_room(c, bytes, &blob)) {
-                sg_blob_free(&blob);
+            size_t bytes = sg_batch_weight(batch.data, batch.len);
+            if (!has_room(c, bytes, batch.len)) {
                 c->reached = next;
                 break;
             }
-            sg_block *b = sg_block_new(blob, last, j->stream.seed, &j->task.client->codecs, &why);
+            sg_block *b = make_block(j, batch, last, &why);
             if (b == NULL && why == NULL)
                 return false;
             if (b != NULL)
@@ -403,16 +414,17 @@ static bool next_in_chunk(seg_dlq *q) {
     chunk *c = q->chunk;
     while (c != NULL && c->at_block < c->n_blocks) {
         const sg_block *b = c->blocks[c->at_block];
-        const sg_record_view *v = &b->records[c->at_record];
         uint64_t offset = b->first + c->at_record;
+        sg_record_view v;
+        sg_block_record(b, offset, &v);
         sg_letter_facts f;
         if (++c->at_record == b->count) {
             c->at_record = 0;
             c->at_block++;
         }
         if (offset >= c->from && offset < c->end && !sg_window_acked(c->window, offset) &&
-            sg_letter_read(v, &f) && sg_dlq_owns(q, &f)) {
-            show(q, v, &f, offset);
+            sg_letter_read(&v, &f) && sg_dlq_owns(q, &f)) {
+            show(q, &v, &f, offset);
             return true;
         }
     }

@@ -20,8 +20,8 @@
 #include <stdatomic.h>
 
 #include "base/thread.h"
-#include "engine/block.h"
 #include "engine/client.h"
+#include "engine/message.h"
 #include "redis/ops.h"
 
 /* What the headers of a letter say: views into its record. */

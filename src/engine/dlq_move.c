@@ -277,8 +277,9 @@ static seg_status choose(move *m, uint32_t partition, const uint64_t *offsets, s
             continue;
         sg_block *b = sg_holding_block(h, offsets[i]);
         *t = (item){.q = m->q, .block = b};
-        if (!sg_letter_read(&b->records[offsets[i] - b->first], &t->facts) ||
-            !sg_dlq_owns(m->q, &t->facts))
+        sg_record_view v;
+        sg_block_record(b, offsets[i], &v);
+        if (!sg_letter_read(&v, &t->facts) || !sg_dlq_owns(m->q, &t->facts))
             continue;
         t->delivery = (seg_delivery){
             {sg_eras_of(&h->eras, offsets[i]), offsets[i]}, h->epoch, partition, attempt};
@@ -348,7 +349,8 @@ static void on_outcome(void *arg, seg_status status, const seg_error *err) {
 
 /* The message as it was. */
 static bool make_record(const item *t, seg_record *r, seg_bytes **pairs) {
-    const sg_record_view *v = &t->block->records[t->delivery.id.offset - t->block->first];
+    sg_record_view v;
+    sg_block_record(t->block, t->delivery.id.offset, &v);
     seg_bytes rest = t->facts.headers, name, value;
     size_t n = 0;
     *pairs = sg_calloc(2 * (size_t)t->facts.n_headers + 1, sizeof **pairs);
@@ -359,11 +361,11 @@ static bool make_record(const item *t, seg_record *r, seg_bytes **pairs) {
         (*pairs)[n++] = value;
     }
     *r = (seg_record){.size = sizeof *r,
-                      .key = v->key,
-                      .value = v->value,
+                      .key = v.key,
+                      .value = v.value,
                       .headers = *pairs,
                       .n_headers = n / 2,
-                      .timestamp = v->timestamp};
+                      .timestamp = v.timestamp};
     return true;
 }
 

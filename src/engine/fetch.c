@@ -113,33 +113,37 @@ static bool unpacks_enough(seg_consumer *c, size_t bytes) {
     return false;
 }
 
+/* Before the lock is taken, as it takes a while: check what came. What is not to be unpacked now is left
+ * as it is, and so is all that follows. */
+static void open_all(seg_consumer *c) {
+    sg_entries *in = &c->fetch.entries;
+    c->fetch.entry_bytes -= c->fetch.entry_bytes / 16;
+    c->fetch.unpacked = 0;
+    for (size_t i = 0; i < in->count; i++) {
+        sg_entry *e = &in->list[i];
+        if (e->block == NULL)
+            continue;
+        size_t bytes = sg_batch_weight(sg_block_room(e->block), e->block->len);
+        if (bytes > c->fetch.entry_bytes)
+            c->fetch.entry_bytes = bytes;
+        if (bytes > e->block->len && unpacks_enough(c, bytes))
+            break;
+        e->block = sg_block_open(e->block, e->offset, c->stream.seed, &c->client->codecs,
+                                 c->client->pool, &e->why);
+    }
+}
+
 /* One entry of the log. False: stop with this partition for now. */
-static bool accept_entry(seg_consumer *c, sg_holding *h, sg_reply *entry) {
-    uint64_t era = 0, offset = UINT64_MAX;
-    const char *why = "its fields";
-    sg_blob blob;
-    sg_reply *fields = sg_reply_in(entry, 1);
-    if (!sg_entry_id_read(sg_reply_at(entry, 0), &era, &offset) ||
-        !(era == h->era || (era > h->era && sg_eras_has(&h->eras, era))))
+static bool accept_entry(seg_consumer *c, sg_holding *h, sg_entry *entry) {
+    uint64_t era = entry->era, offset = entry->offset;
+    if (offset == UINT64_MAX || !(era == h->era || (era > h->era && sg_eras_has(&h->eras, era))))
         return strange(c, h, era);
-    if (sg_reply_count(fields) != 2 || !sg_reply_is(sg_reply_at(fields, 0), "b") ||
-        !sg_reply_take(fields, 1, &blob)) {
-        foreign(c, h, offset, why);
+    if (entry->why != NULL)
+        foreign(c, h, offset, entry->why);
+    sg_block *b = entry->block;
+    if (b == NULL || b->count == 0) /* not ours, no memory, or not unpacked */
         return false;
-    }
-    size_t bytes = sg_batch_weight(blob.data, blob.len);
-    if (bytes > c->fetch.entry_bytes)
-        c->fetch.entry_bytes = bytes;
-    if (bytes > blob.len && unpacks_enough(c, bytes)) {
-        sg_blob_free(&blob);
-        return false;
-    }
-    sg_block *b = sg_block_new(blob, offset, c->stream.seed, &c->client->codecs, &why);
-    if (b == NULL) {
-        if (why != NULL)
-            foreign(c, h, offset, why);
-        return false;
-    }
+    entry->block = NULL;
     uint64_t from = h->fetch_at;
     uint64_t gap = sg_holding_put(h, b);
     if (gap == UINT64_MAX)
@@ -150,29 +154,30 @@ static bool accept_entry(seg_consumer *c, sg_holding *h, sg_reply *entry) {
     return true;
 }
 
-static void accept_partition(seg_consumer *c, size_t i, sg_reply *entries) {
+/* The entries of one partition. */
+static void accept_partition(seg_consumer *c, sg_entry *entries, size_t n) {
     struct sg_fetch *f = &c->fetch;
+    size_t i = entries->from;
     sg_holding *h = sg_consumer_holding(c, f->partitions[i], f->epochs[i]);
     if (h == NULL || h->state != SG_ACTIVE || h->fetch_at != f->from[i].offset)
         return;
-    if (sg_reply_count(entries) >= f->count && f->count < COUNT_MAX)
+    if (n >= f->count && f->count < COUNT_MAX)
         f->count *= 2;
-    for (size_t k = 0; k < sg_reply_count(entries); k++)
-        if (!accept_entry(c, h, sg_reply_in(entries, k)))
+    for (size_t k = 0; k < n; k++)
+        if (!accept_entry(c, h, &entries[k]))
             break;
 }
 
-/* The answer's keys come in the order of ours, those with nothing left out. */
-static void accept_all(seg_consumer *c, sg_reply *reply) {
-    struct sg_fetch *f = &c->fetch;
-    size_t k = 0;
-    for (size_t i = 0; i < f->n && k < sg_reply_count(reply); i++) {
-        sg_reply *one = sg_reply_in(reply, k);
-        if (!sg_reply_is(sg_reply_at(one, 0), f->from[i].key))
-            continue;
-        accept_partition(c, i, sg_reply_in(one, 1));
-        k++;
+static void accept_all(seg_consumer *c) {
+    const sg_entries *in = &c->fetch.entries;
+    size_t n;
+    for (size_t k = 0; k < in->count; k += n) {
+        for (n = 1; k + n < in->count && in->list[k + n].from == in->list[k].from;)
+            n++;
+        accept_partition(c, &in->list[k], n);
     }
+    if (in->starved)
+        c->fetch.not_before = sg_clock_ms() + RETRY_MS;
 }
 
 /* XREAD says nothing of a log that was deleted: it waits. After a wait in vain we look. */
@@ -203,6 +208,8 @@ static void on_fetched(void *arg, const sg_result *r) {
     seg_consumer *c = arg;
     struct sg_fetch *f = &c->fetch;
     int64_t now = sg_clock_ms();
+    if (!r->lost && r->status == SEG_OK)
+        open_all(c);
     if (!sg_consumer_enter(c))
         return;
     f->under_way = false;
@@ -217,16 +224,15 @@ static void on_fetched(void *arg, const sg_result *r) {
         fetch_refused(c, r, now);
     } else if (open) {
         sg_backoff_reset(&f->backoff);
-        bool nothing = sg_reply_is_nil(r->reply);
+        bool nothing = f->entries.nothing;
         f->in_vain = nothing ? f->in_vain + f->n : 0;
         if (f->spread < c->stream.partitions)
             f->spread *= 2;
-        f->entry_bytes -= f->entry_bytes / 16;
-        f->unpacked = 0;
-        accept_all(c, r->reply);
+        accept_all(c);
         if (nothing && !f->unblocking && now - f->since >= BLOCK_MS / 2)
             look(c);
     }
+    sg_entries_clear(&f->entries);
     f->unblocking = false;
     sg_consumer_changed(c);
     sg_consumer_leave(c);
@@ -329,7 +335,7 @@ static int64_t ask(seg_consumer *c, int64_t now, size_t share) {
     f->count = count;
     /* Where not all fit into one, nobody may wait on those that are in it. */
     int64_t block = f->truncated ? 0 : f->no_unblock ? RETRY_MS : BLOCK_MS;
-    f->under_way = sg_fetch_send(f->conn, f->from, f->n, count, block, on_fetched, c);
+    f->under_way = sg_fetch_send(f->conn, &f->entries, f->from, f->n, count, block, on_fetched, c);
     if (!f->under_way) {
         for (size_t i = 0; i < f->n; i++)
             c->holdings[f->partitions[i]]->fetching = false;

@@ -133,8 +133,10 @@ static seg_status begin(seg_consumer *c, const seg_delivery *d, output *u, sg_fo
     id->index = o->issued++;
     o->pending++;
     if (r->timestamp == 0) {
-        int64_t from = b->records[d->id.offset - b->first].timestamp;
-        r->timestamp = from > 0 ? from : 1; /* 0 would be now, which is another one each time */
+        sg_record_view of;
+        sg_block_record(b, d->id.offset, &of);
+        r->timestamp = of.timestamp > 0 ? of.timestamp
+                                        : 1; /* 0 would be now, which is another one each time */
     }
     *u = (output){c, d->partition, d->epoch, d->id.offset, o->serial};
     atomic_fetch_add(&c->references, 1);

@@ -24,7 +24,7 @@
 #include "core/eras.h"
 #include "core/lanes.h"
 #include "core/window.h"
-#include "engine/block.h"
+#include "engine/message.h"
 
 typedef enum sg_holding_state { SG_ACQUIRING, SG_ACTIVE, SG_DRAINING } sg_holding_state;
 
@@ -196,6 +196,9 @@ bool sg_holding_again(sg_holding *h, uint64_t offset, bool failed, int64_t due, 
 /* It failed, and will not come again: it waits outside of the lanes. The same. */
 bool sg_holding_bury(sg_holding *h, uint64_t offset, int64_t wall);
 sg_window_ack_result sg_holding_ack(sg_holding *h, uint64_t offset);
+/* The usual case, and to be quick: acknowledge `n` from `from` on, as far as nothing is known of them
+ * but that they are in flight. How many that were; the others want sg_holding_ack. */
+uint32_t sg_holding_ack_run(sg_holding *h, uint64_t from, uint32_t n);
 /* Strict: the next of its lane may go, though it is not settled yet, and has no deadline any
  * more. */
 void sg_holding_let_go(sg_holding *h, uint64_t offset);

@@ -241,10 +241,11 @@ static void add_number(headers *a, sg_letter_header which, int64_t value) {
 /* The message's own headers, then ours. */
 static bool make_headers(const sg_letter *l, headers *a) {
     const seg_consumer *c = l->consumer;
-    const sg_record_view *v = &l->block->records[l->offset - l->block->first];
-    seg_bytes rest = v->headers, name, value;
+    sg_record_view v;
+    sg_block_record(l->block, l->offset, &v);
+    seg_bytes rest = v.headers, name, value;
     a->n = 0;
-    a->pairs = sg_calloc(2 * ((size_t)v->n_headers + SG_LETTER_COUNT), sizeof *a->pairs);
+    a->pairs = sg_calloc(2 * ((size_t)v.n_headers + SG_LETTER_COUNT), sizeof *a->pairs);
     if (a->pairs == NULL)
         return false;
     while (sg_header_next(&rest, &name, &value)) {
@@ -265,16 +266,17 @@ static bool make_headers(const sg_letter *l, headers *a) {
 }
 
 static seg_status send(seg_producer *p, sg_letter *l, seg_error *err) {
-    const sg_record_view *v = &l->block->records[l->offset - l->block->first];
+    sg_record_view v;
     headers a;
+    sg_block_record(l->block, l->offset, &v);
     if (!make_headers(l, &a))
         return sg_fail_nomem(err);
     seg_record r = {.size = sizeof r,
-                    .key = v->key,
-                    .value = v->value,
+                    .key = v.key,
+                    .value = v.value,
                     .headers = a.pairs,
                     .n_headers = a.n / 2,
-                    .timestamp = v->timestamp > 0 ? v->timestamp : 1}; /* 0 would be now */
+                    .timestamp = v.timestamp > 0 ? v.timestamp : 1}; /* 0 would be now */
     seg_status s = sg_producer_forward(p, &r, &l->id, false, on_buried, l, err);
     sg_free(a.pairs);
     return s;

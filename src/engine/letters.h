@@ -14,7 +14,7 @@
 
 #include "base/list.h"
 #include "core/backoff.h"
-#include "engine/block.h"
+#include "core/block.h"
 #include "engine/producer.h"
 
 /* The headers that make a dead letter: appended behind the message's own, in this order. */

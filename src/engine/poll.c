@@ -8,10 +8,13 @@
 
 #define MAX_MAX      1000000
 #define HELD_TELL_MS 10000 /* at most so often */
-#define STAY         64    /* messages taken singly from one partition, before the others */
+#define ROOM_FIRST   64 /* messages that a batch begins with room for, and when those are too few */
+#define ROOM_MANY    1024
+#define STAY         64 /* messages taken singly from one partition, before the others */
 
 struct seg_batch {
     size_t count, room;
+    sg_pool *pool; /* of the messages' memory; outlives what is taken of it only */
     seg_message *messages;
     sg_block **blocks; /* each counted once: messages of one block come together */
     size_t n_blocks, blocks_room;
@@ -76,19 +79,22 @@ void seg_batch_free(seg_batch *b) {
     for (size_t i = 0; i < b->n_blocks; i++)
         sg_block_unref(b->blocks[i]);
     sg_free(b->blocks);
-    sg_free(b->messages);
+    sg_pool_give(b->messages);
     sg_free(b);
 }
 
 /* Room for one more message, whose block may be a new one. */
 static bool make_room(seg_batch *b) {
     if (b->count == b->room) {
-        size_t room = b->room == 0 ? 64 : 2 * b->room;
-        seg_message *messages = sg_reallocarray(b->messages, room, sizeof *messages);
+        size_t room = b->room < ROOM_FIRST  ? ROOM_FIRST
+                      : b->room < ROOM_MANY ? ROOM_MANY
+                                            : 4 * b->room;
+        seg_message *messages = sg_pool_grow(b->pool, b->messages, b->count * sizeof *messages,
+                                             room * sizeof *messages);
         if (messages == NULL)
             return false;
         b->messages = messages;
-        b->room = room;
+        b->room = sg_pool_room(messages) / sizeof *messages;
     }
     if (b->n_blocks == b->blocks_room) {
         size_t room = b->blocks_room == 0 ? 16 : 2 * b->blocks_room;
@@ -101,8 +107,11 @@ static bool make_room(seg_batch *b) {
     return true;
 }
 
-seg_batch *sg_batch_new(void) {
-    return sg_calloc(1, sizeof(seg_batch));
+seg_batch *sg_batch_new(sg_pool *pool) {
+    seg_batch *b = sg_calloc(1, sizeof *b);
+    if (b != NULL)
+        b->pool = pool;
+    return b;
 }
 
 void sg_batch_clear(seg_batch *b) {
@@ -474,7 +483,7 @@ seg_status seg_consumer_poll(seg_batch **out, seg_consumer *c, size_t max, int64
     if (max < 1 || max > MAX_MAX)
         return sg_fail(err, SEG_EINVAL, "max is %zu: 1 to %d messages", max, MAX_MAX);
     int64_t deadline = sg_clock_after(sg_clock_ms(), wait);
-    seg_batch *b = sg_batch_new();
+    seg_batch *b = sg_batch_new(c->client->pool);
     if (b == NULL)
         return sg_fail_nomem(err);
     sg_mutex_lock(&c->lock);

@@ -153,7 +153,7 @@ static uint32_t start(worker *workers, uint32_t n, seg_consumer *c, const seg_ru
         worker *w = &workers[i];
         w->consumer = c;
         w->opts = o;
-        w->batch = sg_batch_new();
+        w->batch = sg_batch_new(c->client->pool);
         if (w->batch == NULL || !sg_thread_start(&w->thread, "seg-worker", worker_main, w)) {
             seg_batch_free(w->batch);
             return i;

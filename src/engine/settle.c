@@ -56,6 +56,12 @@ void sg_consumer_leave_outputs(sg_holding *h, uint64_t offset) {
         sg_consumer_close_outputs(h, offset);
 }
 
+static void note_ack(seg_consumer *c, sg_holding *h) {
+    h->last_ack = c->ack_clock;
+    sg_holding_trim(h);
+    sg_consumer_todo(c, h);
+}
+
 sg_window_ack_result sg_consumer_settled(seg_consumer *c, sg_holding *h, uint64_t offset) {
     sg_window_ack_result r = sg_holding_ack(h, offset);
     if (r != SG_ACK_NEW)
@@ -63,9 +69,7 @@ sg_window_ack_result sg_consumer_settled(seg_consumer *c, sg_holding *h, uint64_
     if (h->reasons.count > 0)
         sg_free(sg_map_remove(&h->reasons, offset));
     sg_consumer_close_outputs(h, offset);
-    h->last_ack = c->ack_clock;
-    sg_holding_trim(h);
-    sg_consumer_todo(c, h);
+    note_ack(c, h);
     return r;
 }
 
@@ -300,6 +304,32 @@ seg_status seg_settle(seg_consumer *c, const seg_delivery *d, size_t n, seg_verd
     return s;
 }
 
+/* How many messages from the i-th on are of one partition and era, one after the other. */
+static uint32_t run_at(const seg_batch *b, size_t i) {
+    const seg_message *first = seg_batch_at(b, i);
+    uint32_t n = 1;
+    for (; n < seg_batch_count(b) - i; n++) {
+        const seg_delivery *d = &first[n].delivery;
+        if (d->id.offset != first->delivery.id.offset + n || d->id.era != first->delivery.id.era ||
+            d->partition != first->delivery.partition || d->epoch != first->delivery.epoch)
+            break;
+    }
+    return n;
+}
+
+/* Lock held. Acknowledge as many of them at once as can be; returns how many. */
+static uint32_t ack_run(seg_consumer *c, const seg_delivery *d, uint32_t n) {
+    sg_holding *h = sg_consumer_holding(c, d->partition, d->epoch);
+    if (h == NULL || h->window == NULL || d->id.era != sg_eras_of(&h->eras, d->id.offset) ||
+        d->id.era != sg_eras_of(&h->eras, d->id.offset + n - 1))
+        return 0;
+    uint32_t done = sg_holding_ack_run(h, d->id.offset, n);
+    c->stats.acked += done;
+    if (done > 0)
+        note_ack(c, h);
+    return done;
+}
+
 seg_status seg_ack_batch(seg_consumer *c, const seg_batch *b, seg_error *err) {
     faults f = {.n_invalid = 0};
     seg_settlement how = {.size = sizeof how};
@@ -307,9 +337,12 @@ seg_status seg_ack_batch(seg_consumer *c, const seg_batch *b, seg_error *err) {
         return sg_fail(err, SEG_EINVAL, "%s is NULL", c == NULL ? "the consumer" : "the batch");
     sg_mutex_lock(&c->lock);
     c->ack_clock++;
-    for (size_t i = 0; i < seg_batch_count(b); i++) {
-        seg_delivery d = seg_message_delivery(seg_batch_at(b, i));
-        settle_next(c, &d, SEG_ACK, &how, &f);
+    for (size_t i = 0; i < seg_batch_count(b);) {
+        const seg_delivery *d = &seg_batch_at(b, i)->delivery;
+        uint32_t n = run_at(b, i), done = ack_run(c, d, n);
+        for (; done < n; done++)
+            settle_next(c, &seg_batch_at(b, i + done)->delivery, SEG_ACK, &how, &f);
+        i += n;
     }
     seg_status s = settle_end(c, &f, err);
     sg_mutex_unlock(&c->lock);

@@ -20,6 +20,8 @@
 #define BACKOFF_MAX   1000
 #define STEADY        1000          /* ms up after which a connection counts as one that worked */
 #define READ_BUDGET   (1024 * 1024) /* for one call: other connections must get their turn */
+#define LARGE         (16 * 1024)   /* entries whose bytes are worth receiving into their place */
+#define BESIDE_LARGE  4096          /* so much at most of what follows them is copied */
 #define HELLO_MAX     (1024 * 1024) /* more bytes than this are no answers to a handshake */
 
 sg_conn *sg_conn_new(const sg_conn_options *o) {
@@ -215,12 +217,29 @@ static void send_queued(sg_conn *c, int64_t now) {
         sg_exchange_sent(c, before, now);
 }
 
+/* Read the entries that are there, where an answer of such is to come. False: its end has not come, or
+ * the connection is over. */
+static bool take_entries(sg_conn *c, const char **fault, int64_t now) {
+    const uint64_t life = c->life;
+    for (;;) {
+        size_t n, used;
+        const uint8_t *rest = sg_reader_rest(&c->reader, &n);
+        *fault = NULL;
+        sg_entries_state state = sg_exchange_entries(c, rest, n, &used, fault, now);
+        if (c->life != life)
+            return false;
+        sg_reader_pass(&c->reader, used);
+        if (state != SG_ENTRIES_DONE)
+            return state == SG_ENTRIES_OTHER;
+    }
+}
+
 /* Hand out the answers that are there whole. False: the connection is over. */
 static bool take_answers(sg_conn *c, int64_t now) {
     const uint64_t life = c->life;
     const char *fault;
     sg_reply *r;
-    while ((r = sg_reader_next(&c->reader, &fault)) != NULL) {
+    while (take_entries(c, &fault, now) && (r = sg_reader_next(&c->reader, &fault)) != NULL) {
         if (c->phase == SG_CONN_HELLO)
             take_hello(c, r, now);
         else if (!sg_exchange_answer(c, r, now))
@@ -228,6 +247,8 @@ static bool take_answers(sg_conn *c, int64_t now) {
         if (c->life != life)
             return false;
     }
+    if (c->life != life)
+        return false;
     if (fault == NULL && c->phase == SG_CONN_HELLO && c->partial > HELLO_MAX)
         fault = "too much of an answer";
     if (fault != NULL && sg_reader_starved(&c->reader))
@@ -239,7 +260,10 @@ static bool take_answers(sg_conn *c, int64_t now) {
 
 static void receive(sg_conn *c, int64_t now) {
     for (size_t got = 0; got < READ_BUDGET;) {
-        ssize_t n = sg_reader_fill(&c->reader, c->fd);
+        uint8_t *place = NULL;
+        size_t about, room = sg_exchange_place(c, &place, &about);
+        size_t most = about >= LARGE ? BESIDE_LARGE : SIZE_MAX;
+        ssize_t n = sg_reader_fill(&c->reader, c->fd, place, room, most);
         if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
             return;
         if (n < 0) {
@@ -250,8 +274,10 @@ static void receive(sg_conn *c, int64_t now) {
             over(c, SEG_ECONN, "closed the connection", now);
             return;
         }
+        size_t placed = (size_t)n < room ? (size_t)n : room;
+        sg_exchange_placed(c, placed);
         sg_exchange_heard(c, (size_t)n, now);
-        bool more = (size_t)n == c->reader.size;
+        bool more = (size_t)n == room + (most < c->reader.size ? most : c->reader.size);
         if (!take_answers(c, now) || !more)
             return;
         got += (size_t)n;

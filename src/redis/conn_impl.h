@@ -76,6 +76,14 @@ int64_t sg_exchange_deadline(const sg_conn *c);
 /* Give an answer or push to whom it belongs, and free it. False: nobody asked for it, and it is
  * still the caller's. */
 bool sg_exchange_answer(sg_conn *c, sg_reply *r, int64_t now);
+/* Where the answer that comes is entries: the place of the bytes that come next, if they have one (0:
+ * none); about how many bytes an entry has. */
+size_t sg_exchange_place(const sg_conn *c, uint8_t **to, size_t *about);
+void sg_exchange_placed(sg_conn *c, size_t n); /* so many came there */
+/* Bytes that may be of such an answer, of which `used` were: OTHER where they are not. The request is
+ * ended when it is whole. */
+sg_entries_state sg_exchange_entries(sg_conn *c, const uint8_t *data, size_t n, size_t *used,
+                                     const char **fault, int64_t now);
 /* Queue a PING of ours. False: no memory. */
 bool sg_exchange_ping(sg_conn *c);
 /* End every request with "lost". */

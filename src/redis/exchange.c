@@ -46,8 +46,14 @@ int64_t sg_exchange_deadline(const sg_conn *c) {
 
 /* ---- Requests out ------------------------------------------------------------------------- */
 
+/* The entries that the next bytes may be of. */
+static sg_entries *awaited(const sg_conn *c) {
+    const sg_request *head = sg_requests_head(&c->requests);
+    return c->phase == SG_CONN_UP && head != NULL ? head->into : NULL;
+}
+
 bool sg_conn_begin(sg_conn *c) {
-    c->building = c->phase == SG_CONN_UP && sg_requests_reserve(&c->requests);
+    c->building = c->phase == SG_CONN_UP && awaited(c) == NULL && sg_requests_reserve(&c->requests);
     c->failed = false;
     c->answers = c->args_left = 0;
     c->from = sg_out_end(&c->out);
@@ -108,6 +114,11 @@ bool sg_conn_end(sg_conn *c, sg_result_fn *fn, void *arg, int64_t wait) {
     return end_request(c, (sg_request){.fn = fn, .arg = arg, .wait = wait});
 }
 
+bool sg_conn_end_entries(sg_conn *c, sg_entries *into, sg_result_fn *fn, void *arg, int64_t wait) {
+    c->failed = c->failed || c->requests.count > 0 || c->answers != 1;
+    return end_request(c, (sg_request){.into = into, .fn = fn, .arg = arg, .wait = wait});
+}
+
 size_t sg_conn_pending(const sg_conn *c) {
     return c->requests.count - c->internal;
 }
@@ -155,12 +166,15 @@ static void finish(sg_conn *c, const sg_request *r, sg_reply *answer) {
         c->o.on_push(c->o.arg, r->refusal);
 }
 
+/* The last answer before the request was sent: a refusal, or nonsense. Its bytes are let go of now.
+ * False: no memory. */
+static bool let_go(sg_conn *c, const sg_request *head) {
+    return head->answers != 1 || head->end <= c->out.total || sg_out_keep(&c->out, head->end);
+}
+
 static bool take_answer(sg_conn *c, sg_reply *r, int64_t now) {
     sg_request *head = sg_requests_head(&c->requests);
-    if (head == NULL)
-        return false;
-    /* The last answer before the request was sent: a refusal, or nonsense. Its bytes are let go of now. */
-    if (head->answers == 1 && head->end > c->out.total && !sg_out_keep(&c->out, head->end))
+    if (head == NULL || !let_go(c, head))
         return false;
     bool kept = head->refusal == NULL && sg_reply_error(r) != NULL;
     if (kept)
@@ -209,6 +223,36 @@ bool sg_exchange_answer(sg_conn *c, sg_reply *r, int64_t now) {
         return take_answer(c, r, now);
     take_push(c, r, now);
     return true;
+}
+
+size_t sg_exchange_place(const sg_conn *c, uint8_t **to, size_t *about) {
+    const sg_entries *e = awaited(c);
+    *about = e != NULL ? e->last_value : 0;
+    return e != NULL ? sg_entries_place(e, to) : 0;
+}
+
+void sg_exchange_placed(sg_conn *c, size_t n) {
+    if (n > 0)
+        sg_entries_placed(awaited(c), n);
+}
+
+sg_entries_state sg_exchange_entries(sg_conn *c, const uint8_t *data, size_t n, size_t *used,
+                                     const char **fault, int64_t now) {
+    sg_entries *e = awaited(c);
+    *used = 0;
+    if (e == NULL)
+        return SG_ENTRIES_OTHER;
+    sg_entries_state state = sg_entries_feed(e, data, n, used);
+    *fault = e->fault;
+    if (state != SG_ENTRIES_DONE)
+        return state;
+    if (!let_go(c, sg_requests_head(&c->requests))) {
+        *fault = "answered before it was asked";
+        return SG_ENTRIES_BROKEN;
+    }
+    sg_request done = pop(c, now);
+    done.fn(done.arg, &(sg_result){.status = SEG_OK});
+    return state;
 }
 
 void sg_exchange_lost(sg_conn *c, const char *why) {

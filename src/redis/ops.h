@@ -12,6 +12,7 @@
 #include "core/eras.h"
 #include "core/names.h"
 #include "redis/conn.h"
+#include "redis/entries.h"
 
 /* A stream, as everyone who works on it knows it. */
 typedef struct sg_stream {
@@ -241,14 +242,10 @@ bool sg_cursor_take_eras(sg_cursor_answer *a, sg_eras *out);
 
 /* ---- fetch -------------------------------------------------------------------------------- */
 
-typedef struct sg_fetch_from {
-    const char *key;      /* of the log */
-    uint64_t era, offset; /* the first offset wanted, and the era of the one before it */
-} sg_fetch_from;
-/* XREAD COUNT count [BLOCK block, where it is not 0] STREAMS ...: the reply is nil (nothing came) or
- * [[key, [[id, [field, value ...]] ...]] ...] in the order of `from`. */
-bool sg_fetch_send(sg_conn *c, const sg_fetch_from *from, size_t n, uint64_t count, int64_t block,
-                   sg_result_fn *fn, void *arg);
+/* XREAD COUNT count [BLOCK block, where it is not 0] STREAMS ...: what comes is in `in` when fn is
+ * called, which has no reply where the status is SEG_OK. Both `in` and `from` stay until then. */
+bool sg_fetch_send(sg_conn *c, sg_entries *in, const sg_fetch_from *from, size_t n, uint64_t count,
+                   int64_t block, sg_result_fn *fn, void *arg);
 /* "<era>-<offset>" of an entry; false for anything else. */
 bool sg_entry_id_read(const sg_reply *id, uint64_t *era, uint64_t *offset);
 bool sg_unblock_send(sg_conn *c, uint64_t client_id, sg_result_fn *fn, void *arg);

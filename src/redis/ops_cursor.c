@@ -151,8 +151,9 @@ bool sg_cursor_take_eras(sg_cursor_answer *a, sg_eras *out) {
 
 /* ---- fetch ----------------------------------------------------------------------------------- */
 
-bool sg_fetch_send(sg_conn *c, const sg_fetch_from *from, size_t n, uint64_t count, int64_t block,
-                   sg_result_fn *fn, void *arg) {
+bool sg_fetch_send(sg_conn *c, sg_entries *in, const sg_fetch_from *from, size_t n, uint64_t count,
+                   int64_t block, sg_result_fn *fn, void *arg) {
+    sg_entries_expect(in, from, n, count);
     sg_conn_begin(c);
     sg_conn_command(c, (block > 0 ? 6 : 4) + 2 * n);
     sg_conn_arg_str(c, "XREAD");
@@ -175,14 +176,12 @@ bool sg_fetch_send(sg_conn *c, const sg_fetch_from *from, size_t n, uint64_t cou
             snprintf(id, sizeof id, "%" PRIu64 "-%" PRIu64, from[i].era - 1, UINT64_MAX);
         sg_conn_arg_str(c, id);
     }
-    return sg_conn_end(c, fn, arg, block);
+    return sg_conn_end_entries(c, in, fn, arg, block);
 }
 
 bool sg_entry_id_read(const sg_reply *id, uint64_t *era, uint64_t *offset) {
     seg_bytes text = sg_reply_bytes(id);
-    const char *at = text.data, *dash = text.len > 0 ? memchr(at, '-', text.len) : NULL;
-    return dash != NULL && sg_digits_read(at, (size_t)(dash - at), UINT64_MAX, era) &&
-           sg_digits_read(dash + 1, text.len - (size_t)(dash - at) - 1, UINT64_MAX, offset);
+    return sg_entry_id_parse(text.data, text.len, era, offset);
 }
 
 bool sg_unblock_send(sg_conn *c, uint64_t client_id, sg_result_fn *fn, void *arg) {

@@ -38,14 +38,15 @@ void sg_range_read(const sg_result *r, sg_range_answer *out) {
     out->count = sg_reply_count(r->reply);
 }
 
-bool sg_range_take(const sg_range_answer *a, size_t i, const sg_eras *eras, uint64_t *last,
-                   sg_blob *batch) {
-    sg_reply *entry = sg_reply_in(a->entries, i), *fields = sg_reply_in(entry, 1);
+bool sg_range_entry(const sg_range_answer *a, size_t i, const sg_eras *eras, uint64_t *last,
+                    seg_bytes *batch) {
+    const sg_reply *entry = sg_reply_at(a->entries, i), *fields = sg_reply_at(entry, 1);
     uint64_t era = 0, offset = 0;
     *last = UINT64_MAX;
     if (!sg_entry_id_read(sg_reply_at(entry, 0), &era, &offset) || era != sg_eras_of(eras, offset))
         return false;
     *last = offset;
+    *batch = sg_reply_bytes(sg_reply_at(fields, 1));
     return sg_reply_count(fields) == 2 && sg_reply_is(sg_reply_at(fields, 0), "b") &&
-           sg_reply_take(fields, 1, batch);
+           !sg_reply_is_nil(sg_reply_at(fields, 1));
 }

@@ -12,14 +12,14 @@ typedef struct sg_range_answer {
     seg_status status;
     bool lost;
     seg_error err;
-    size_t count;      /* entries */
-    sg_reply *entries; /* valid during the callback */
+    size_t count;            /* entries */
+    const sg_reply *entries; /* valid during the callback */
 } sg_range_answer;
 void sg_range_read(const sg_result *r, sg_range_answer *out);
 
-/* The i-th entry, once: `last` is the offset of its last message, and its batch is taken out of the
- * answer. False where it is none of ours; `last` is set all the same where its ID tells it, else
+/* The i-th entry: `last` is the offset of its last message, `batch` its value, within the answer.
+ * False where it is none of ours; `last` is set all the same where its ID tells it, else
  * UINT64_MAX. */
-bool sg_range_take(const sg_range_answer *a, size_t i, const sg_eras *eras, uint64_t *last,
-                   sg_blob *batch);
+bool sg_range_entry(const sg_range_answer *a, size_t i, const sg_eras *eras, uint64_t *last,
+                    seg_bytes *batch);
 #endif

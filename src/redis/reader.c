@@ -14,6 +14,7 @@
 #include <hiredis/hiredis.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 
 #include "base/alloc.h"
 
@@ -90,17 +91,28 @@ static void grow_chunk(sg_reader *r) {
     r->size = CHUNK_MAX;
 }
 
-ssize_t sg_reader_fill(sg_reader *r, int fd) {
+ssize_t sg_reader_fill(sg_reader *r, int fd, void *place, size_t n, size_t most) {
     if (r->have == r->size)
         grow_chunk(r);
     r->at = r->have = 0;
-    ssize_t n;
+    struct iovec parts[2] = {{place, n}, {r->chunk, most < r->size ? most : r->size}};
+    struct msghdr m = {.msg_iov = n > 0 ? parts : parts + 1, .msg_iovlen = n > 0 ? 2 : 1};
+    ssize_t got;
     do {
-        n = recv(fd, r->chunk, r->size, 0);
-    } while (n < 0 && errno == EINTR);
-    if (n > 0)
-        r->have = (size_t)n;
-    return n;
+        got = recvmsg(fd, &m, 0);
+    } while (got < 0 && errno == EINTR);
+    if (got > 0 && (size_t)got > n)
+        r->have = (size_t)got - n;
+    return got;
+}
+
+const uint8_t *sg_reader_rest(const sg_reader *r, size_t *n) {
+    *n = r->have - r->at;
+    return r->chunk + r->at;
+}
+
+void sg_reader_pass(sg_reader *r, size_t n) {
+    r->at += n;
 }
 
 sg_reply *sg_reader_next(sg_reader *r, const char **why) {

@@ -20,9 +20,13 @@ typedef struct sg_reader {
 bool sg_reader_init(sg_reader *r); /* false: no memory; as zeroed then. It must not be moved */
 void sg_reader_fini(sg_reader *r); /* a zeroed one too; it is zeroed after */
 
-/* Receive once, when sg_reader_next has given all it has. Bytes; 0 at the end of the stream; -1
- * with errno (EAGAIN: nothing there now). */
-ssize_t sg_reader_fill(sg_reader *r, int fd);
+/* Receive once, when sg_reader_next has given all it has: up to `n` bytes into `place`, which are
+ * none of the reader's, and those after them, `most` at most, into the reader. Bytes in all; 0 at the
+ * end of the stream; -1 with errno (EAGAIN: nothing there now). */
+ssize_t sg_reader_fill(sg_reader *r, int fd, void *place, size_t n, size_t most);
+/* What it was not asked for yet: `*n` bytes, and some of them are for another. */
+const uint8_t *sg_reader_rest(const sg_reader *r, size_t *n);
+void sg_reader_pass(sg_reader *r, size_t n);
 
 /* The next whole answer, the caller's: sg_reply_free. NULL: more bytes are needed, or the stream is
  * broken for good (no protocol of ours, no memory): then `*why` is its text, valid until fini. */

@@ -32,10 +32,6 @@ const sg_reply *sg_reply_at(const sg_reply *r, size_t i) {
     return i < sg_reply_count(r) ? (const sg_reply *)(const void *)raw(r)->element[i] : NULL;
 }
 
-sg_reply *sg_reply_in(sg_reply *r, size_t i) {
-    return i < sg_reply_count(r) ? (sg_reply *)(void *)raw(r)->element[i] : NULL;
-}
-
 seg_bytes sg_reply_bytes(const sg_reply *r) {
     return is_text(r) ? (seg_bytes){raw(r)->str, raw(r)->len} : (seg_bytes){"", 0};
 }
@@ -59,6 +55,12 @@ bool sg_digits_read(const char *s, size_t n, uint64_t max, uint64_t *out) {
     }
     *out = v;
     return n > 0;
+}
+
+bool sg_entry_id_parse(const char *s, size_t n, uint64_t *era, uint64_t *offset) {
+    const char *dash = n > 0 ? memchr(s, '-', n) : NULL;
+    return dash != NULL && sg_digits_read(s, (size_t)(dash - s), UINT64_MAX, era) &&
+           sg_digits_read(dash + 1, n - (size_t)(dash - s) - 1, UINT64_MAX, offset);
 }
 
 bool sg_reply_u64(const sg_reply *r, uint64_t *out) {
@@ -88,22 +90,6 @@ bool sg_reply_i64(const sg_reply *r, int64_t *out) {
         return false;
     *out = (int64_t)(negative ? 0 - v : v);
     return true;
-}
-
-bool sg_reply_take(sg_reply *r, size_t i, sg_blob *out) {
-    if (i >= sg_reply_count(r))
-        return false;
-    redisReply *parent = (redisReply *)(void *)r, *e = parent->element[i];
-    if (e == NULL || e->type != REDIS_REPLY_STRING)
-        return false;
-    parent->element[i] = NULL; /* freeReplyObject skips it */
-    *out = (sg_blob){(const uint8_t *)e->str, e->len, e};
-    return true;
-}
-
-void sg_blob_free(sg_blob *b) {
-    freeReplyObject(b->owner);
-    *b = (sg_blob){0};
 }
 
 /* ---- The words of refusals ---------------------------------------------------------------- */

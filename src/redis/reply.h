@@ -10,6 +10,8 @@
 
 typedef struct sg_reply sg_reply;
 
+/* "<era>-<offset>", an entry's ID; false for anything else. */
+bool sg_entry_id_parse(const char *s, size_t n, uint64_t *era, uint64_t *offset);
 /* Decimal digits only, at least one, and a value of at most `max`. */
 bool sg_digits_read(const char *s, size_t n, uint64_t max, uint64_t *out);
 
@@ -18,7 +20,6 @@ bool sg_reply_is_array(const sg_reply *r);
 const char *sg_reply_error(const sg_reply *r); /* the text of an error answer, else NULL */
 size_t sg_reply_count(const sg_reply *r);      /* elements of an array */
 const sg_reply *sg_reply_at(const sg_reply *r, size_t i); /* NULL past the end */
-sg_reply *sg_reply_in(sg_reply *r, size_t i); /* the same, on the way to an sg_reply_take */
 seg_bytes sg_reply_bytes(const sg_reply *r);  /* of a string or status; NUL-terminated as well */
 const char *sg_reply_text(const sg_reply *r); /* the same; "" where it is neither */
 bool sg_reply_is(const sg_reply *r, const char *text); /* a string or status of just this text */
@@ -26,17 +27,6 @@ bool sg_reply_is(const sg_reply *r, const char *text); /* a string or status of 
  * fits. False otherwise; nothing is written then. */
 bool sg_reply_u64(const sg_reply *r, uint64_t *out);
 bool sg_reply_i64(const sg_reply *r, int64_t *out);
-
-/* A string's bytes taken out of an answer, to live longer than it: no copy. */
-typedef struct sg_blob {
-    const uint8_t *data;
-    size_t len;
-    void *owner;
-} sg_blob;
-/* Element `i` of the array `r`, which is a string, leaves the answer (a nil stays in its place).
- * False otherwise; nothing is written then. */
-bool sg_reply_take(sg_reply *r, size_t i, sg_blob *out);
-void sg_blob_free(sg_blob *b); /* a zeroed one too; it is zeroed after */
 
 /* What kind of refusal an error answer's text is, by its first word:
  *

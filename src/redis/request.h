@@ -16,6 +16,7 @@ typedef struct sg_request {
     sg_result_fn *fn;
     void *arg;
     int64_t wait;      /* ms past the command timeout */
+    sg_entries *into;  /* where the entries of its answer go; NULL: it is an ordinary one */
     size_t answers;    /* still to come */
     uint64_t end;      /* where its bytes end in the stream of all that was sent */
     sg_reply *refusal; /* the first error among its answers; owned */

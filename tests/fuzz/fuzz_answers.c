@@ -2,8 +2,8 @@
  * the header names, what it says is set is set and makes sense, and a refusal says why. */
 #include "base/alloc.h"
 #include "core/batch.h"
+#include "core/block.h"
 #include "core/window.h"
-#include "engine/block.h"
 #include "fuzz_replies.h"
 #include "redis/ops.h"
 #include "redis/ops_range.h"
@@ -123,13 +123,19 @@ static void read_seek(const sg_result *r) {
         check_refusal(&a.err, a.err.status);
 }
 
-/* A block takes the batch over; what it is made of has offsets. */
-static void make_block(sg_blob blob, uint64_t last) {
+/* What a block is made of has offsets. */
+static void make_block(seg_bytes batch, uint64_t last) {
     const char *why;
     sg_codecs codecs;
+    sg_pool *pool = sg_pool_new(0);
+    sg_block *b = sg_block_new(pool, batch.len);
+    FUZZ_CHECK(pool != NULL && b != NULL);
+    if (batch.len > 0)
+        memcpy(sg_block_room(b), batch.data, batch.len);
     sg_codecs_init(&codecs);
-    sg_block *b = sg_block_new(blob, last, 0, &codecs, &why);
+    b = sg_block_open(b, last, 0, &codecs, pool, &why);
     sg_codecs_fini(&codecs);
+    sg_pool_free(pool);
     if (b == NULL) {
         FUZZ_CHECK(why != NULL);
         return;
@@ -148,13 +154,11 @@ static void read_range(const sg_result *r) {
     }
     for (size_t i = 0; i < a.count; i++) {
         uint64_t last = 0;
-        sg_blob blob;
-        if (!sg_range_take(&a, i, &ERAS, &last, &blob))
-            continue;
-        FUZZ_CHECK(!sg_range_take(&a, i, &ERAS, &last, &(sg_blob){0}));
-        make_block(blob, last);
+        seg_bytes batch;
+        if (sg_range_entry(&a, i, &ERAS, &last, &batch))
+            make_block(batch, last);
     }
-    FUZZ_CHECK(!sg_range_take(&a, a.count, &ERAS, &(uint64_t){0}, &(sg_blob){0}));
+    FUZZ_CHECK(!sg_range_entry(&a, a.count, &ERAS, &(uint64_t){0}, &(seg_bytes){0}));
 }
 
 static void read_entry(const sg_result *r) {

@@ -2,7 +2,7 @@
  * literals byte for byte, and a message's parts where they belong. */
 #include "format.h"
 
-#include "engine/block.h"
+#include "engine/message.h"
 #include "fuzz.h"
 
 /* "n", "v" as one header: lengths and bytes. */

@@ -3,7 +3,7 @@
 #include "json.h"
 
 #include "base64.h"
-#include "engine/block.h"
+#include "engine/message.h"
 #include "fuzz.h"
 
 static const cli_json_origin origin = {"s", "g", "m"};

@@ -200,14 +200,11 @@ static void show_range(answer *a, char *out, size_t size) {
     size_t n = (size_t)snprintf(out, size, "%s%s", test_status_name(g.status), lost_word(g.lost));
     for (size_t i = 0; i < g.count; i++) {
         uint64_t last;
-        sg_blob b;
-        bool ours = sg_range_take(&g, i, &eras, &last, &b);
-        CHECK(!sg_range_take(&g, i, &eras, &last, &(sg_blob){0})); /* once only */
+        seg_bytes b;
+        bool ours = sg_range_entry(&g, i, &eras, &last, &b);
         n += (size_t)snprintf(out + n, size - n, " %lld", (long long)last);
-        if (ours) {
+        if (ours)
             n += (size_t)snprintf(out + n, size - n, "=%.*s", (int)b.len, (const char *)b.data);
-            sg_blob_free(&b);
-        }
     }
 }
 

@@ -36,9 +36,6 @@ TEST(nothing_is_nil_and_empty) {
     CHECK_PTR(sg_reply_error(NULL), NULL);
     CHECK_EQ(sg_reply_count(NULL), 0);
     CHECK_PTR(sg_reply_at(NULL, 0), NULL);
-    CHECK_PTR(sg_reply_in(NULL, 0), NULL);
-    sg_blob b;
-    CHECK(!sg_reply_take(NULL, 0, &b));
     check_empty(NULL);
 }
 
@@ -96,26 +93,6 @@ TEST(numbers_at_their_limits) {
     check_number("$2\r\n1 \r\n", false, 0, false, 0);
     check_number("$3\r\n1e3\r\n", false, 0, false, 0);
     check_number("$3\r\n--1\r\n", false, 0, false, 0);
-}
-
-TEST(taken_bytes_outlive_the_answer) {
-    sg_reply *r = parse("*2\r\n*4\r\n$3\r\na\nb\r\n:1\r\n$-1\r\n+OK\r\n$1\r\nx\r\n");
-    sg_reply *inner = sg_reply_in(r, 0);
-    sg_blob b = {0}, none;
-    CHECK(sg_reply_take(inner, 0, &b));
-    CHECK(!sg_reply_take(inner, 0, &none)); /* gone */
-    CHECK(!sg_reply_take(inner, 1, &none));
-    CHECK(!sg_reply_take(inner, 2, &none));
-    CHECK(!sg_reply_take(inner, 3, &none));
-    CHECK(!sg_reply_take(inner, 4, &none));
-    CHECK(!sg_reply_take(sg_reply_in(r, 1), 0, &none));
-    CHECK(sg_reply_is_nil(sg_reply_at(inner, 0)));
-    CHECK_EQ(sg_reply_count(inner), 4);
-    sg_reply_free(r);
-    CHECK_MEM(b.data, b.len, "a\nb", 3);
-    sg_blob_free(&b);
-    CHECK_PTR(b.data, NULL);
-    sg_blob_free(&b);
 }
 
 TEST(refusals_by_their_first_word) {
