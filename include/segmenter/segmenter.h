@@ -387,7 +387,7 @@ typedef struct seg_producer_options {
     int64_t linger;           /* how long a batch waits for more messages; default 0: only while
                                  the batches before it are under way */
     int64_t delivery_timeout; /* from send to outcome; default 120000; SEG_FOREVER */
-    size_t max_batch;         /* bytes of one batch; 1 KiB to 64 MiB; default 65024, which fills a
+    size_t max_batch;         /* bytes of one batch; 1 KiB to 64 MiB; default 261632, which fills a
                                  piece of the server's memory. A message that is larger travels
                                  alone. */
     size_t max_message;       /* bytes of key, value and headers; default 1 MiB; up to 64 MiB */
