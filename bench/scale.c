@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <pthread.h>
 #include <segmenter/segmenter.h>
+#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,7 +26,10 @@ static const char *const usage =
     "come\n"
     "       scale URL streams STREAMS RATE [SECONDS]       the same, a producer and a consumer of "
     "each\n"
-    "       scale URL members PARTITIONS MEMBERS           all join, one goes, all leave\n";
+    "       scale URL members PARTITIONS MEMBERS           all join, one goes, all leave\n"
+    "       scale URL sync    FILE...                      a beat in groups of several sizes: "
+    "server\n"
+    "                         time of versions of group_sync.lua, which take turns\n";
 
 static const char *url;
 
@@ -512,16 +516,113 @@ static void members(long partitions, long n) {
     free(all);
 }
 
+/* ---- sync ----------------------------------------------------------------------------------- */
+
+enum { SYNC_FILES = 4, SYNC_RUNS = 31, SYNC_BEATS = 1000, SYNC_PIPELINE = 100 };
+
+#define SYNC_KEYS "{scale}m {scale}g {scale}l {scale}p"
+
+__attribute__((format(printf, 1, 2))) static void command(const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    redisReply *r = redisvCommand(server(), format, args);
+    va_end(args);
+    if (r == NULL || r->type == REDIS_REPLY_ERROR)
+        die(r != NULL ? r->str : "the connection to the server was lost");
+    freeReplyObject(r);
+}
+
+static void load_script(const char *path, char digest[41]) {
+    static char text[1 << 17];
+    FILE *f = fopen(path, "rb");
+    size_t len = f != NULL ? fread(text, 1, sizeof text, f) : 0;
+    if (len == 0)
+        die("a script cannot be read");
+    fclose(f);
+    redisReply *r = redisCommand(server(), "SCRIPT LOAD %b", text, len);
+    if (r == NULL || r->type != REDIS_REPLY_STRING)
+        die(r != NULL ? r->str : "the connection to the server was lost");
+    snprintf(digest, 41, "%s", r->str);
+    freeReplyObject(r);
+}
+
+/* A settled group, written as docs/protocol.md has it: to let each join shares everything out as often. */
+static void gather(long partitions, long members) {
+    command("DEL " SYNC_KEYS);
+    command("HSET {scale}m inc i phase ready partitions %ld", partitions);
+    command("HSET {scale}g gid g phase ready start earliest format 1 epoch %ld life x", partitions);
+    for (long i = 0; i < members; i++) {
+        command("HSET {scale}g m:member-%04ld 0123456789abcdef|10000|2|some.host:12345", i);
+        command("ZADD {scale}l %ld member-%04ld", 10000 + i, i);
+    }
+    for (long p = 0; p < partitions; p++)
+        command("HSET {scale}p %ld member-%04ld|%ld|member-%04ld", p, p % members, p + 1,
+                p % members);
+    redisReply *r = redisCommand(server(), "TIME");
+    if (r == NULL || r->type != REDIS_REPLY_ARRAY)
+        die("the server does not tell the time");
+    command("HSET {scale}g clock 0 cap 5000 used 0 wall %s000", r->element[0]->str);
+    freeReplyObject(r);
+}
+
+/* Each member in turn; in pipelines, so that the server's caches are warm. Microseconds a call. */
+static double beats(const char *digest, long members) {
+    static long next;
+    redisReply *r;
+    command("CONFIG RESETSTAT");
+    for (int i = 0; i < SYNC_BEATS; i += SYNC_PIPELINE) {
+        for (int k = 0; k < SYNC_PIPELINE; k++)
+            redisAppendCommand(server(),
+                               "EVALSHA %s 4 " SYNC_KEYS " i g beat member-%04ld 0123456789abcdef "
+                               "10000 2 some.host:12345 0 {scale}w:",
+                               digest, next++ % members);
+        for (int k = 0; k < SYNC_PIPELINE; k++) {
+            if (redisGetReply(server(), (void **)&r) != REDIS_OK)
+                die("the connection to the server was lost");
+            if (r->type != REDIS_REPLY_ARRAY || r->elements != 4)
+                die(r->type == REDIS_REPLY_ERROR ? r->str : "a beat that is not as usual");
+            freeReplyObject(r);
+        }
+    }
+    char *stats = info("commandstats"), *line = strstr(stats, "cmdstat_evalsha:");
+    double us = line != NULL ? number(line, "usec=") / SYNC_BEATS : 0;
+    free(stats);
+    return us;
+}
+
+static void sync_beats(int n, char **paths) {
+    static const long sizes[][2] = {{16, 4}, {1024, 100}, {4096, 1000}};
+    static double us[SYNC_FILES][SYNC_RUNS];
+    char digests[SYNC_FILES][41];
+    for (int i = 0; i < n; i++)
+        load_script(paths[i], digests[i]);
+    for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
+        gather(sizes[s][0], sizes[s][1]);
+        for (int run = 0; run < SYNC_RUNS; run++)
+            for (int i = 0; i < n; i++)
+                us[i][run] = beats(digests[i], sizes[s][1]);
+        for (int i = 0; i < n; i++) {
+            qsort(us[i], SYNC_RUNS, sizeof **us, ascending);
+            printf("%5ld partitions, %4ld members   %6.1f us, least %6.1f   %s\n", sizes[s][0],
+                   sizes[s][1], us[i][SYNC_RUNS / 2], us[i][0], paths[i]);
+        }
+    }
+    command("DEL " SYNC_KEYS);
+}
+
 /* ---- all of it ------------------------------------------------------------------------------ */
 
 int main(int argc, char **argv) {
     long n[3] = {0, 0, 0};
+    bool sync = argc > 3 && argc <= 3 + SYNC_FILES && strcmp(argv[2], "sync") == 0;
     for (int i = 3; i < argc && i < 6; i++)
         n[i - 3] = strtol(argv[i], NULL, 10);
     const char *what = argc > 3 && argc < 7 && n[0] > 0 ? argv[2] : "";
     url = argv[1];
     setvbuf(stdout, NULL, _IOLBF, 0);
-    if (strcmp(what, "idle") == 0)
+    if (sync)
+        sync_beats(argc - 3, argv + 3);
+    else if (strcmp(what, "idle") == 0)
         idle(n[0], n[1] > 0 ? n[1] : 20);
     else if (strcmp(what, "load") == 0 && n[1] > 0)
         load(n[0], n[1], n[2] > 0 ? n[2] : 2000000);

@@ -72,7 +72,7 @@ typedef struct bench_opts {
     {                                                                                              \
         .name = "batch-bytes", .type = CLI_NUMBER, .arg = "BYTES",                                 \
         .at = offsetof(bench_opts, batch_bytes), .min = 1024, .max = 64 << 20,                     \
-        .fallback = "261632", .text = "the producer's batches, at most"                             \
+        .fallback = "261632", .text = "the producer's batches, at most"                            \
     }
 
 #define BENCH_LINGER                                                                               \

@@ -256,6 +256,32 @@ TEST(it_works_on_a_full_server_and_after_script_flush) {
 
 /* ---- the group's clock -------------------------------------------------------------------- */
 
+/* A call in which nothing is new has a short way through the script. */
+TEST(the_usual_beat_keeps_time_and_epoch) {
+    group g;
+    group_start(&g, 2);
+    group_sync(&g, "a", (sync_args){.op = "join"});
+    long long before = raw_number(&g.raw, 'g', "clock");
+    group_pass(&g, 2000);
+    CHECK_STR(group_sync(&g, "a", (sync_args){.seen = 2}), "OK 2 -1 1");
+    long long clock = raw_number(&g.raw, 'g', "clock");
+    CHECK_GE(clock, before + 2000);
+    CHECK_STR(raw_cmd(&g.raw, "ZSCORE %s a", RAW_KEY(&g.raw, 'l')),
+              raw_line("%lld", clock + 10000));
+    /* What has passed does not count once more; and no more than half a session timeout does. */
+    CHECK_STR(group_sync(&g, "a", (sync_args){.seen = 2}), "OK 2 -1 1");
+    CHECK_LT(raw_number(&g.raw, 'g', "clock"), clock + 2000);
+    clock = raw_number(&g.raw, 'g', "clock");
+    group_pass(&g, 60000);
+    CHECK_STR(group_sync(&g, "a", (sync_args){.seen = 2}), "OK 2 -1 1");
+    CHECK_EQ(raw_number(&g.raw, 'g', "clock"), clock + 5000);
+    /* The epochs that are given next are above the one that it has seen somewhere. */
+    CHECK_STR(group_sync(&g, "a", (sync_args){.seen = 2, .floor = 100}), "OK 2 -1 1");
+    CHECK_EQ(raw_number(&g.raw, 'g', "epoch"), 100);
+    CHECK_STR(group_sync(&g, "a", (sync_args){.op = "leave", .seen = 2}), "OK 0 -1 0");
+    group_stop(&g);
+}
+
 /* The server's clock steps, by which way ever: who beats is never expired. */
 TEST(clock_steps_expire_nobody_who_beats) {
     static const long long steps[] = {3600000, -3600000, 86400000, -86400000, 20000, -20000};
@@ -349,7 +375,7 @@ TEST(leases_that_were_deleted_come_back) {
     group_stop(&g);
 }
 
-/* Also where only some were. */
+/* Also where only some were, and whether or not the call brings anything new. */
 TEST(some_leases_that_were_deleted_come_back) {
     static const char *const names[] = {"a", "b", "c"};
     group g;
@@ -357,9 +383,12 @@ TEST(some_leases_that_were_deleted_come_back) {
     for (size_t i = 0; i < 3; i++) {
         group_sync(&g, names[i], (sync_args){.op = "join"});
     }
-    raw_cmd(&g.raw, "ZREM %s a b", RAW_KEY(&g.raw, 'l'));
-    CHECK_EQ(strncmp(group_sync(&g, "a", BEAT), "OK ", 3), 0);
-    CHECK_STR(raw_cmd(&g.raw, "ZCARD %s", RAW_KEY(&g.raw, 'l')), "3");
+    for (long long seen = 0; seen <= 3; seen += 3) {
+        raw_cmd(&g.raw, "ZREM %s a b", RAW_KEY(&g.raw, 'l'));
+        CHECK_STR(group_sync_masked(&g, "a", (sync_args){.seen = seen}),
+                  seen == 0 ? "OK 3 DUE 3 0:1:keep 1:2:give" : "OK 3 DUE 3");
+        CHECK_STR(raw_cmd(&g.raw, "ZCARD %s", RAW_KEY(&g.raw, 'l')), "3");
+    }
     group_stop(&g);
 }
 
