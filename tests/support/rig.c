@@ -45,6 +45,7 @@ seg_producer *rig_producer(seg_client *c, const char *stream) {
     seg_error err;
     SEG_INIT(&o);
     o.linger = 60000;
+    o.max_batch = 65024; /* what tests say of bytes goes by 64 KiB for a batch */
     o.codec = test_codec();
     CHECK_OK(seg_producer_open(&p, c, stream, &o, &err), &err);
     return p;
