@@ -54,8 +54,10 @@ end
 
 local function need_forward_rights()
     one_of('-', '+') -- an error where it is something else
-    need({{'ZADD', forwards, '0', '0'}, {'ZREM', forwards, '0'},
-          {'ZREMRANGEBYLEX', forwards, '-', '(0'}, {'HSET', state, 'next', '0'}})
+    need('ZADD', forwards, '0', '0')
+    need('ZREM', forwards, '0')
+    need('ZREMRANGEBYLEX', forwards, '-', '(0')
+    need('HSET', state, 'next', '0')
 end
 
 local function input_of(name)
