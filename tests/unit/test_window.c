@@ -443,6 +443,18 @@ static void ack(pair *p, size_t i) {
     model_advance(m);
 }
 
+/* One after the other, to the first that is not in flight. */
+static void ack_run(pair *p, size_t from, uint32_t n) {
+    model *m = &p->m;
+    uint32_t expected = 0;
+    for (size_t i = from; i < SPAN && expected < n && m->state[i] == FLYING; i++) {
+        m->state[i] = SETTLED;
+        expected++;
+    }
+    CHECK_EQ(sg_window_ack_run(p->w, m->base + from, n), expected);
+    model_advance(m);
+}
+
 static void skip(pair *p, size_t from, size_t to) {
     model *m = &p->m;
     if (sg_rng_below(p->rng, 8) == 0) {
@@ -506,8 +518,10 @@ static void step(pair *p) {
     size_t i = pick(p);
     if (what < 45) {
         deliver(p, i);
-    } else if (what < 80) {
+    } else if (what < 72) {
         ack(p, i);
+    } else if (what < 80) {
+        ack_run(p, i, (uint32_t)sg_rng_below(p->rng, 20));
     } else if (what < 92) {
         expire(p);
     } else if (what < 98) {
