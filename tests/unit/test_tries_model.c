@@ -343,6 +343,13 @@ static void ack(life *l, size_t i) {
         model_settle(&l->m, i);
 }
 
+static void ack_run(life *l, size_t i) {
+    uint32_t n = (uint32_t)sg_rng_below(l->rng, 10), expected = 0;
+    while (expected < n && i + expected < SPAN && l->m.at[i + expected].state == FLYING)
+        model_settle(&l->m, i + expected++);
+    CHECK_EQ(sg_window_ack_run(l->w, l->m.base + i, n), expected);
+}
+
 static void extend(life *l, size_t i) {
     message *g = &l->m.at[i];
     int64_t deadline = pick_deadline(l);
@@ -476,8 +483,10 @@ static void step(life *l) {
     l->wall += (int64_t)sg_rng_below(l->rng, 900) - 100;
     if (what < 35)
         deliver(l, i);
-    else if (what < 43)
+    else if (what < 40)
         ack(l, i);
+    else if (what < 43)
+        ack_run(l, i);
     else if (what < 53)
         fail(l, i);
     else if (what < 58)

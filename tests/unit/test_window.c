@@ -296,6 +296,112 @@ TEST(the_longest_map) {
     sg_window_free(w);
 }
 
+/* ---- Runs --------------------------------------------------------------------------------- */
+
+static void check_twins(sg_window *a, sg_window *b) {
+    sg_buf says[2];
+    sg_window *both[] = {a, b};
+    for (size_t i = 0; i < 2; i++) {
+        sg_buf_init(&says[i], 1u << 20);
+        CHECK(sg_window_map(both[i], &says[i]));
+        CHECK(sg_window_tries(both[i], &says[i]));
+    }
+    CHECK_MEM(says[0].data, says[0].len, says[1].data, says[1].len);
+    CHECK_EQ(sg_window_committed(a), sg_window_committed(b));
+    CHECK_EQ(sg_window_in_flight(a), sg_window_in_flight(b));
+    CHECK_EQ(sg_window_beyond(a), sg_window_beyond(b));
+    CHECK_EQ(sg_window_deadline(a), sg_window_deadline(b));
+    sg_buf_fini(&says[0]);
+    sg_buf_fini(&says[1]);
+}
+
+/* Long runs in flight, with deadlines in order, out of order and none; among them what failed and was
+ * delivered again, what waits, is acknowledged or was skipped. */
+static void make_busy(sg_window *w, sg_rng rng, uint64_t base, uint64_t n) {
+    for (uint64_t o = base; o < base + n; o++) {
+        uint64_t what = sg_rng_below(&rng, 100);
+        int64_t deadline = what % 5 == 0 ? (int64_t)sg_rng_below(&rng, 500) : (int64_t)(o - base);
+        if (what == 0) {
+            CHECK(sg_window_skip(w, o, o + 1));
+            continue;
+        }
+        CHECK_EQ(sg_window_deliver(w, o, what == 7 ? INT64_MAX : deadline), 1);
+        if (what > 95) {
+            CHECK(sg_window_fail(w, o, 1000000 * (int64_t)what));
+            CHECK_EQ(sg_window_deliver(w, o, deadline), 2);
+        } else if (what == 1) {
+            CHECK(sg_window_release(w, o));
+        } else if (what == 2 && o > base) {
+            CHECK_EQ(sg_window_ack(w, o), SG_ACK_NEW);
+        }
+    }
+}
+
+static uint32_t ack_singly(sg_window *w, uint64_t from, uint32_t n) {
+    uint32_t done = 0;
+    while (done < n && sg_window_in_flight_at(w, from + done)) {
+        CHECK_EQ(sg_window_ack(w, from + done), SG_ACK_NEW);
+        done++;
+    }
+    return done;
+}
+
+static void check_runs(sg_rng *rng, uint64_t n) {
+    uint64_t base = sg_rng_next(rng) >> 11, offsets[2];
+    sg_rng same = {sg_rng_next(rng)};
+    sg_window *a = sg_window_new(base, (uint32_t)n), *b = sg_window_new(base, (uint32_t)n);
+    make_busy(a, same, base, n);
+    make_busy(b, same, base, n);
+    check_twins(a, b);
+    for (int i = 0; i < 60; i++) {
+        uint64_t from = base + sg_rng_below(rng, n + 10);
+        uint32_t length = (uint32_t)sg_rng_below(rng, 80);
+        uint64_t version = sg_window_version(a);
+        uint32_t done = sg_window_ack_run(a, from, length);
+        CHECK_EQ(done, ack_singly(b, from, length));
+        CHECK_EQ(sg_window_version(a) != version, done > 0);
+        check_twins(a, b);
+    }
+    while (sg_window_expire(a, INT64_MAX - 1, &offsets[0])) { /* what is left, in the same order */
+        CHECK(sg_window_expire(b, INT64_MAX - 1, &offsets[1]));
+        CHECK_EQ(offsets[0], offsets[1]);
+    }
+    CHECK(!sg_window_expire(b, INT64_MAX - 1, &offsets[1]));
+    sg_window_free(a);
+    sg_window_free(b);
+}
+
+TEST(a_run_is_its_offsets_one_by_one) {
+    sg_rng rng = {test_seed()};
+    for (int i = 0; i < 60; i++)
+        check_runs(&rng, 1 + sg_rng_below(&rng, 700));
+}
+
+TEST(runs_end_where_nothing_is_in_flight) {
+    sg_window *w = sg_window_new(100, 16);
+    CHECK_EQ(sg_window_ack_run(w, 100, 5), 0); /* no ring yet */
+    for (uint64_t o = 100; o < 110; o++)
+        CHECK_EQ(sg_window_deliver(w, o, 1000), 1);
+    uint64_t version = sg_window_version(w);
+    CHECK_EQ(sg_window_ack_run(w, 100, 0), 0);
+    CHECK_EQ(sg_window_ack_run(w, 99, 5), 0);
+    CHECK_EQ(sg_window_ack_run(w, 110, 5), 0);
+    CHECK_EQ(sg_window_ack_run(w, UINT64_MAX, 5), 0);
+    CHECK_EQ(sg_window_ack_run(w, 100 + 65536, 5), 0); /* the same places of the ring */
+    CHECK_EQ(sg_window_version(w), version);
+    CHECK_EQ(sg_window_ack_run(w, 105, UINT32_MAX), 5);
+    check_map_of(w, "\5\5", 2);
+    CHECK_EQ(sg_window_ack_run(w, 102, 5), 3);
+    CHECK_EQ(sg_window_committed(w), 100);
+    CHECK(sg_window_release(w, 101));
+    CHECK_EQ(sg_window_ack_run(w, 100, 5), 1); /* one that waits is not in flight */
+    CHECK_EQ(sg_window_committed(w), 101);
+    CHECK_EQ(sg_window_ack(w, 101), SG_ACK_NEW);
+    CHECK_EQ(sg_window_committed(w), 110);
+    CHECK_EQ(sg_window_deadline(w), INT64_MAX);
+    sg_window_free(w);
+}
+
 /* ---- Against the model -------------------------------------------------------------------- */
 
 enum { SPAN = 300 }; /* offsets of a sequence: base .. base + SPAN - 1 */
