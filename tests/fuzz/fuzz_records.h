@@ -83,6 +83,27 @@ static inline bool unpack(sg_batch_reader *reader, records *out) {
     return ok;
 }
 
+/* All at once, and each by where it begins: the same as one after the other. */
+static inline void check_index(sg_batch_reader *reader, const records *r, bool whole) {
+    const uint8_t *first = reader->at, *end = reader->end;
+    uint32_t *starts = fuzz_alloc(reader->count * sizeof *starts);
+    FUZZ_CHECK(sg_batch_index(reader, starts) == whole);
+    for (size_t i = r->n; whole && i-- > 0;) {
+        sg_record_view v;
+        seg_record again = {.size = sizeof again};
+        FUZZ_CHECK(starts[i] < (size_t)(end - first));
+        FUZZ_CHECK(i == 0 ? starts[i] == 0 : starts[i] > starts[i - 1]);
+        sg_batch_record(first + starts[i], end, reader->base_ts, &v);
+        again.key = v.key;
+        again.value = v.value;
+        again.timestamp = v.timestamp;
+        keep_headers(&v, &again, first, (size_t)(end - first));
+        check_same(&r->all[i], &again);
+        free((void *)(uintptr_t)again.headers);
+    }
+    free(starts);
+}
+
 /* False where the bytes are no batch, to its end; `out` may then have its first records. */
 static inline bool read_batch(const uint8_t *data, size_t len, uint32_t seed, records *out) {
     sg_batch_reader reader;
@@ -104,6 +125,7 @@ static inline bool read_batch(const uint8_t *data, size_t len, uint32_t seed, re
         data = out->own;
         len = reader.size;
     }
+    sg_batch_reader unread = reader;
     while ((more = sg_batch_next(&reader, &v)) > 0) {
         check_inside(v.key, data, len);
         check_inside(v.value, data, len);
@@ -114,6 +136,7 @@ static inline bool read_batch(const uint8_t *data, size_t len, uint32_t seed, re
         keep_headers(&v, r, data, len);
     }
     FUZZ_CHECK(out->n <= reader.count && (more < 0 || out->n == reader.count));
+    check_index(&unread, out, more == 0);
     return more == 0;
 }
 
