@@ -48,7 +48,9 @@ struct proxy {
     int64_t delay[2], jitter[2];
     uint64_t chance; /* the jitter's */
     proxy_way cut_way;
-    int64_t cut_left; /* bytes before the ordered cut; NO_CUT */
+    int64_t cut_left;       /* bytes before the ordered cut; NO_CUT */
+    const char *falsify[2]; /* what, and with what; NULL: nothing */
+    proxy_way falsify_way;
     size_t accepted, passed[2];
     pair pairs[MAX_PAIRS];
     size_t n_pairs;
@@ -86,6 +88,15 @@ static int64_t jitter(proxy *p, int way) {
     return p->jitter[way] > 0 ? (int64_t)((p->chance >> 33) % (uint64_t)p->jitter[way]) : 0;
 }
 
+static void falsify(proxy *p, char *data, size_t n) {
+    size_t len = strlen(p->falsify[0]);
+    char *at = memmem(data, n, p->falsify[0], len);
+    if (at == NULL)
+        return;
+    memcpy(at, p->falsify[1], len);
+    p->falsify[0] = p->falsify[1] = NULL;
+}
+
 static void take(proxy *p, pair *l, int way, int64_t now) {
     flow *f = &l->flows[way];
     if (f->room - f->len < CHUNK) {
@@ -100,6 +111,8 @@ static void take(proxy *p, pair *l, int way, int64_t now) {
         f->ended = true;
         return;
     }
+    if (p->falsify[0] != NULL && (int)p->falsify_way == way)
+        falsify(p, f->data + f->len, (size_t)n);
     if (f->len == 0)
         f->due = now + p->delay[way] + jitter(p, way);
     f->len += (size_t)n;
@@ -325,6 +338,20 @@ bool proxy_has_cut(proxy *p) {
     bool cut = begin(p)->cut_left == NO_CUT;
     end(p);
     return cut;
+}
+
+void proxy_falsify(proxy *p, proxy_way way, const char *what, const char *with) {
+    CHECK_EQ(strlen(what), strlen(with));
+    begin(p)->falsify_way = way;
+    p->falsify[0] = what;
+    p->falsify[1] = with;
+    end(p);
+}
+
+bool proxy_has_falsified(proxy *p) {
+    bool has = begin(p)->falsify[0] == NULL;
+    end(p);
+    return has;
 }
 
 void proxy_refuse(proxy *p, bool on) {

@@ -30,6 +30,11 @@ void proxy_cut(proxy *p);
 void proxy_cut_after(proxy *p, proxy_way way, size_t bytes);
 /* True once the cut that was ordered last has happened. */
 bool proxy_has_cut(proxy *p);
+/* The first bytes like `what` that come this way are passed on as `with`, which is as long: an answer
+ * that nobody may give. Once. The texts stay until then. Those that come in two pieces are missed. */
+void proxy_falsify(proxy *p, proxy_way way, const char *what, const char *with);
+/* True once that has happened. */
+bool proxy_has_falsified(proxy *p);
 /* Close what connects from now on at once, or no longer. */
 void proxy_refuse(proxy *p, bool on);
 
