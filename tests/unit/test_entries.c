@@ -76,6 +76,28 @@ TEST(what_is_not_ours_keeps_its_place) {
     check_reads(text, "0 0-18446744073709551615 0:00000000\n0 3-5 9:e3069283\n");
 }
 
+/* What is not looked at is not mistaken for what stood in its place before: a key, or an ID. */
+TEST(texts_that_are_too_long_are_not_those_before) {
+    static const char key[] =
+        "1-00000000000000000000000000000000000000002"; /* one more than an ID */
+    static const sg_fetch_from from = {key, 1, 0};
+    sg_entries e;
+    sg_pool *pool = sg_pool_new(0);
+    char text[300];
+    CHECK_EQ(strlen(key), 43);
+    sg_entries_init(&e, pool);
+    sg_entries_expect(&e, &from, 1, 1);
+    snprintf(text, sizeof text, "*1\r\n*2\r\n$43\r\n%s\r\n*1\r\n*2\r\n$43\r\n%043d\r\n%s", key, 0,
+             VALUE("$1\r\nv"));
+    CHECK_EQ(feed_text(&e, text), SG_ENTRIES_DONE);
+    CHECK_EQ(e.count, 1);
+    CHECK_EQ(e.list[0].offset, UINT64_MAX);
+    sg_entries_fini(&e);
+    sg_pool_free(pool);
+    check_reads("*1\r\n" A("1") ENTRY("bbb", "*2\r\n$2\r\nxx\r\n$1\r\nv\r\n"),
+                "0 0-18446744073709551615 its fields\n");
+}
+
 /* No byte after the answer is used: it is for another. */
 TEST(it_ends_where_it_ends) {
     static const char *const answers[] = {
