@@ -82,6 +82,43 @@ TEST(messages_of_many_partitions) {
     tear_down(&b);
 }
 
+static void put_and_wait(bench *b, seg_consumer *k, uint32_t partition, unsigned count) {
+    uint64_t before = rig_stats(k).prefetched_bytes;
+    rig_put(b->p, (rig_run){.partition = partition, .partitions = 2, .count = count});
+    WAIT_FOR(RIG_MS, rig_stats(k).prefetched_bytes > before);
+}
+
+/* In the batch the offsets of one partition go on where those of the other end, and in hand are also
+ * those that would follow: they are of another batch, and stay. */
+TEST(offsets_that_only_look_like_a_run) {
+    bench b = set_up(2);
+    batches got, later;
+    seg_consumer *k = rig_consumer(b.c, "s", &(rig_join){.group = "g"});
+    rig_settle(k, 2);
+    put_and_wait(&b, k, 1, 10);
+    take(k, &got, 10, 10);
+    ack_all(k, &got);
+    rig_commit(k);
+    batches_free(&got);
+    put_and_wait(&b, k, 0, 10); /* 0 .. 9 */
+    put_and_wait(&b, k, 1, 10); /* 10 .. 19 */
+    take(k, &got, 20, 20);
+    CHECK_EQ(got.n, 1);
+    put_and_wait(&b, k, 0, 10); /* 10 .. 19 */
+    take(k, &later, 10, 10);
+    ack_all(k, &got);
+    rig_commit(k);
+    CHECK_EQ(rig_cursor(b.c, "s", "g", 0).committed, 10);
+    CHECK_EQ(rig_cursor(b.c, "s", "g", 1).committed, 20);
+    CHECK_EQ(rig_stats(k).acked, 30);
+    ack_all(k, &later);
+    expect_done(&b, k, 40);
+    batches_free(&got);
+    batches_free(&later);
+    seg_consumer_close(k);
+    tear_down(&b);
+}
+
 TEST(nothing_to_acknowledge) {
     bench b = set_up(1);
     seg_batch *none = NULL;
@@ -270,11 +307,8 @@ TEST(messages_of_a_partition_that_moved) {
     rig_join join = {.group = "g", .drain_timeout = -1};
     seg_consumer *k = rig_consumer(b.c, "s", &join);
     rig_settle(k, 2);
-    for (uint32_t p = 0; p < 2; p++) { /* both are there before the first poll: batches mix them */
-        uint64_t before = rig_stats(k).prefetched_bytes;
-        rig_put(b.p, (rig_run){.partition = p, .partitions = 2, .count = N / 2});
-        WAIT_FOR(RIG_MS, rig_stats(k).prefetched_bytes > before);
-    }
+    put_and_wait(&b, k, 0, N / 2); /* both are there before the first poll: batches mix them */
+    put_and_wait(&b, k, 1, N / 2);
     take(k, &got, N, 7);
     seg_consumer *other = rig_consumer(b.c, "s", &join);
     wait_moved(k, other, b.in);
