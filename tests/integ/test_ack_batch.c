@@ -88,33 +88,41 @@ static void put_and_wait(bench *b, seg_consumer *k, uint32_t partition, unsigned
     WAIT_FOR(RIG_MS, rig_stats(k).prefetched_bytes > before);
 }
 
-/* In the batch the offsets of one partition go on where those of the other end, and in hand are also
- * those that would follow: they are of another batch, and stay. */
-TEST(offsets_that_only_look_like_a_run) {
-    bench b = set_up(2);
+/* One round: 10 more of partition 1 are done, and a batch has 10 of each. True: those of partition 0 came
+ * first, so that the offsets of the others go on where theirs end. */
+static bool look_like_a_run(bench *b, seg_consumer *k, uint64_t base) {
     batches got, later;
-    seg_consumer *k = rig_consumer(b.c, "s", &(rig_join){.group = "g"});
-    rig_settle(k, 2);
-    put_and_wait(&b, k, 1, 10);
+    put_and_wait(b, k, 1, 10);
     take(k, &got, 10, 10);
     ack_all(k, &got);
     rig_commit(k);
     batches_free(&got);
-    put_and_wait(&b, k, 0, 10); /* 0 .. 9 */
-    put_and_wait(&b, k, 1, 10); /* 10 .. 19 */
+    put_and_wait(b, k, 0, 10);
+    put_and_wait(b, k, 1, 10);
     take(k, &got, 20, 20);
     CHECK_EQ(got.n, 1);
-    put_and_wait(&b, k, 0, 10); /* 10 .. 19 */
+    put_and_wait(b, k, 0, 10); /* in hand too, at the offsets of the others */
     take(k, &later, 10, 10);
     ack_all(k, &got);
     rig_commit(k);
-    CHECK_EQ(rig_cursor(b.c, "s", "g", 0).committed, 10);
-    CHECK_EQ(rig_cursor(b.c, "s", "g", 1).committed, 20);
-    CHECK_EQ(rig_stats(k).acked, 30);
+    CHECK_EQ(rig_cursor(b->c, "s", "g", 0).committed, base + 10);
+    CHECK_EQ(rig_cursor(b->c, "s", "g", 1).committed, base + 20);
     ack_all(k, &later);
-    expect_done(&b, k, 40);
+    expect_done(b, k, 2 * (base + 20));
+    bool in_order = delivery_at(&got, 0).partition == 0;
     batches_free(&got);
     batches_free(&later);
+    return in_order;
+}
+
+TEST(offsets_that_only_look_like_a_run) {
+    bench b = set_up(2);
+    seg_consumer *k = rig_consumer(b.c, "s", &(rig_join){.group = "g"});
+    rig_settle(k, 2);
+    uint64_t base = 0;
+    while (!look_like_a_run(&b, k, base)) {
+        base += 20;
+    }
     seg_consumer_close(k);
     tear_down(&b);
 }
