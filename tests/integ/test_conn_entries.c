@@ -86,6 +86,14 @@ static const char two_streams[] = "*2\r\n*2\r\n$1\r\na\r\n*2\r\n" ENTRY("1-5", "
     ENTRY("1-6", "$7\r\n\r\n*1\r\n-") "*2\r\n$2\r\nbb\r\n*1\r\n" ENTRY("2-7", "$0\r\n");
 static const char in_two_streams[] = "0:1-5=one 0:1-6=\r\n*1\r\n- 1:2-7= ";
 
+/* One that nothing happens to. */
+static void ask_and_answer(bench *b) {
+    ask_now(b);
+    fake_say(&b->f, two_streams);
+    RIG_WAIT(&b->t, b->calls > 0);
+    check_answer(b, in_two_streams);
+}
+
 /* ---- Cut ------------------------------------------------------------------------------------ */
 
 TEST(an_answer_that_is_cut_at_every_byte) {
@@ -122,10 +130,7 @@ TEST(nothing_came_and_then_something) {
     RIG_WAIT(&b.t, b.calls > 0);
     check_answer(&b, "");
     CHECK(b.in.nothing);
-    ask_now(&b);
-    fake_say(&b.f, two_streams);
-    RIG_WAIT(&b.t, b.calls > 0);
-    check_answer(&b, in_two_streams);
+    ask_and_answer(&b);
     CHECK(!b.in.nothing);
     close_bench(&b);
 }
@@ -147,10 +152,7 @@ TEST(a_refusal_that_is_cut) {
         CHECK_STR(b.text, "NOPERM *-1");
         CHECK(!b.lost);
     }
-    ask_now(&b);
-    fake_say(&b.f, two_streams);
-    RIG_WAIT(&b.t, b.calls > 0);
-    check_answer(&b, in_two_streams);
+    ask_and_answer(&b);
     close_bench(&b);
 }
 
@@ -230,10 +232,7 @@ TEST(a_connection_that_dies_in_the_middle_of_an_answer) {
         CHECK(!ask(&b));
         b.t.skew += 2000;
         fake_welcome(&b.f, &b.t);
-        ask_now(&b);
-        fake_say(&b.f, two_streams);
-        RIG_WAIT(&b.t, b.calls > 0);
-        check_answer(&b, in_two_streams);
+        ask_and_answer(&b);
     }
     close_bench(&b);
 }
@@ -265,10 +264,7 @@ TEST(an_answer_of_another_form_ends_the_connection) {
         fake_hang_up(&b.f);
         b.t.skew += 2000;
         fake_welcome(&b.f, &b.t);
-        ask_now(&b);
-        fake_say(&b.f, two_streams);
-        RIG_WAIT(&b.t, b.calls > 0);
-        check_answer(&b, in_two_streams);
+        ask_and_answer(&b);
     }
     close_bench(&b);
 }
@@ -302,10 +298,7 @@ TEST(while_entries_are_awaited_nothing_else_is_asked) {
     fake_say(&b.f, "$1\r\nv\r\n");
     RIG_WAIT(&b.t, o.calls == 1);
     CHECK_STR(o.text, "v");
-    ask_now(&b);
-    fake_say(&b.f, two_streams);
-    RIG_WAIT(&b.t, b.calls > 0);
-    check_answer(&b, in_two_streams);
+    ask_and_answer(&b);
     close_bench(&b);
 }
 
@@ -361,10 +354,7 @@ TEST(no_memory_for_entries_is_no_fault_of_the_connection) {
         CHECK_LE(b.shown.len, strlen(in_two_streams));
         CHECK_MEM(b.shown.data, b.shown.len, in_two_streams, b.shown.len);
     }
-    ask_now(&b);
-    fake_say(&b.f, two_streams);
-    RIG_WAIT(&b.t, b.calls > 0);
-    check_answer(&b, in_two_streams);
+    ask_and_answer(&b);
     CHECK_EQ(b.t.downs, 0);
     close_bench(&b);
 }
