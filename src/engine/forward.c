@@ -135,8 +135,8 @@ static seg_status begin(seg_consumer *c, const seg_delivery *d, output *u, sg_fo
     if (r->timestamp == 0) {
         sg_record_view of;
         sg_block_record(b, d->id.offset, &of);
-        r->timestamp = of.timestamp > 0 ? of.timestamp
-                                        : 1; /* 0 would be now, which is another one each time */
+        /* 0 would be now, which is another one each time. */
+        r->timestamp = of.timestamp > 0 ? of.timestamp : 1;
     }
     *u = (output){c, d->partition, d->epoch, d->id.offset, o->serial};
     atomic_fetch_add(&c->references, 1);

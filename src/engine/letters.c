@@ -239,13 +239,11 @@ static void add_number(headers *a, sg_letter_header which, int64_t value) {
 }
 
 /* The message's own headers, then ours. */
-static bool make_headers(const sg_letter *l, headers *a) {
+static bool make_headers(const sg_letter *l, const sg_record_view *v, headers *a) {
     const seg_consumer *c = l->consumer;
-    sg_record_view v;
-    sg_block_record(l->block, l->offset, &v);
-    seg_bytes rest = v.headers, name, value;
+    seg_bytes rest = v->headers, name, value;
     a->n = 0;
-    a->pairs = sg_calloc(2 * ((size_t)v.n_headers + SG_LETTER_COUNT), sizeof *a->pairs);
+    a->pairs = sg_calloc(2 * ((size_t)v->n_headers + SG_LETTER_COUNT), sizeof *a->pairs);
     if (a->pairs == NULL)
         return false;
     while (sg_header_next(&rest, &name, &value)) {
@@ -269,7 +267,7 @@ static seg_status send(seg_producer *p, sg_letter *l, seg_error *err) {
     sg_record_view v;
     headers a;
     sg_block_record(l->block, l->offset, &v);
-    if (!make_headers(l, &a))
+    if (!make_headers(l, &v, &a))
         return sg_fail_nomem(err);
     seg_record r = {.size = sizeof r,
                     .key = v.key,

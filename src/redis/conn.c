@@ -277,7 +277,7 @@ static void receive(sg_conn *c, int64_t now) {
         size_t placed = (size_t)n < room ? (size_t)n : room;
         sg_exchange_placed(c, placed);
         sg_exchange_heard(c, (size_t)n, now);
-        bool more = (size_t)n == room + (most < c->reader.size ? most : c->reader.size);
+        bool more = c->reader.brimful;
         if (!take_answers(c, now) || !more)
             return;
         got += (size_t)n;

@@ -296,7 +296,7 @@ sg_entries_state sg_entries_feed(sg_entries *e, const uint8_t *data, size_t n, s
         e->at = SG_AT_OTHER;
     if (e->at == SG_AT_OTHER)
         return SG_ENTRIES_OTHER;
-    while (e->at != SG_AT_END || e->inside) {
+    while (e->at != SG_AT_END) {
         if (*used == n)
             return SG_ENTRIES_MORE;
         size_t m = e->inside ? feed_string(e, data + *used, n - *used)

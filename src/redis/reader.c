@@ -96,6 +96,7 @@ ssize_t sg_reader_fill(sg_reader *r, int fd, void *place, size_t n, size_t most)
         grow_chunk(r);
     r->at = r->have = 0;
     struct iovec parts[2] = {{place, n}, {r->chunk, most < r->size ? most : r->size}};
+    size_t room = n + parts[1].iov_len;
     struct msghdr m = {.msg_iov = n > 0 ? parts : parts + 1, .msg_iovlen = n > 0 ? 2 : 1};
     ssize_t got;
     do {
@@ -103,6 +104,7 @@ ssize_t sg_reader_fill(sg_reader *r, int fd, void *place, size_t n, size_t most)
     } while (got < 0 && errno == EINTR);
     if (got > 0 && (size_t)got > n)
         r->have = (size_t)got - n;
+    r->brimful = got > 0 && (size_t)got == room;
     return got;
 }
 

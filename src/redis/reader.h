@@ -15,6 +15,7 @@ typedef struct sg_reader {
     const char *fault; /* why one was not made; else NULL */
     uint8_t *chunk;    /* what the last receive brought: [at, have) is not parsed yet */
     size_t size, at, have;
+    bool brimful; /* and that was all there was room for: more may be there */
 } sg_reader;
 
 bool sg_reader_init(sg_reader *r); /* false: no memory; as zeroed then. It must not be moved */
