@@ -16,9 +16,8 @@ size_t sg_slot_size(bool forwarding) {
     return forwarding ? sizeof(sg_forward_slot) : sizeof(sg_slot);
 }
 
-/* Counted beside its messages until its callbacks ran. */
-static size_t batch_bytes(const sg_outbatch *b) {
-    return sizeof *b + SLOTS_MIN * sg_slot_size(b->forwarding);
+size_t sg_outbatch_overhead(bool forwarding) {
+    return sizeof(sg_outbatch) + SLOTS_MIN * sg_slot_size(forwarding);
 }
 
 /* ---- gathering ---------------------------------------------------------------------------- */
@@ -35,7 +34,7 @@ sg_outbatch *sg_outbatch_new(seg_producer *p, uint32_t partition, bool forwardin
     b->id = ++p->last_id;
     b->created = sg_clock_ms();
     b->deadline = forwarding ? INT64_MAX : sg_clock_after(b->created, p->delivery_timeout);
-    p->stats.queued_bytes += batch_bytes(b);
+    p->stats.queued_bytes += sg_outbatch_overhead(b->forwarding);
     return b;
 }
 
@@ -138,7 +137,7 @@ sg_outbatch *sg_outbatch_mortal(const sg_list *l) {
 void sg_outbatch_dispose(sg_outbatch *b) {
     if (!b->disposed) {
         b->producer->stats.queued_bytes -=
-            batch_bytes(b) + b->writer.count * sg_slot_size(b->forwarding);
+            sg_outbatch_overhead(b->forwarding) + b->writer.count * sg_slot_size(b->forwarding);
         sg_cond_broadcast(&b->producer->changed); /* there is room in the queue */
     }
     b->disposed = true;

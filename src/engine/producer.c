@@ -151,7 +151,7 @@ static bool open_batch(seg_producer *p, sg_lane *lane, const message *m, bool *w
 /* Lock held. */
 static seg_status enqueue(seg_producer *p, message *m, seg_error *err) {
     const seg_record *r = &m->record;
-    size_t slot = sg_slot_size(m->forward != NULL);
+    bool forwarding = m->forward != NULL;
     seg_loss loss;
     if (p->fault.status != SEG_OK)
         return sg_fail(err, p->fault.status, "%s", p->fault.text);
@@ -161,7 +161,9 @@ static seg_status enqueue(seg_producer *p, message *m, seg_error *err) {
     bool joins = lane->open != NULL && fits(lane, m);
     if (!joins)
         m->size = sg_batch_record_size(r, r->timestamp);
-    if (p->stats.queued_bytes > 0 && p->stats.queued_bytes + m->size + slot > p->max_queued)
+    size_t more =
+        m->size + sg_slot_size(forwarding) + (joins ? 0 : sg_outbatch_overhead(forwarding));
+    if (p->stats.queued_bytes > 0 && p->stats.queued_bytes + more > p->max_queued)
         return sg_fail(err, SEG_EFULL,
                        "the producer's queue is full (max_queued %zu bytes): poll, then "
                        "send again",

@@ -212,6 +212,8 @@ bool sg_outbatch_put(sg_outbatch *b, const seg_record *r, size_t size, const sg_
                      const sg_forward_slot *f);
 /* What a message costs beside its bytes, until its outcome was told. */
 size_t sg_slot_size(bool forwarding);
+/* The same of a batch, beside its messages, until all its callbacks ran. */
+size_t sg_outbatch_overhead(bool forwarding);
 /* Its outcome is known: tell who waits, give the rest to poll. */
 void sg_outbatch_done(sg_outbatch *b, seg_status status, const seg_error *err);
 /* It has its outcome, and nothing more of it will be sent. */

@@ -221,6 +221,30 @@ TEST(a_full_queue_refuses_and_empties) {
     rig_close(&r);
 }
 
+/* Where each message begins a batch, which takes something as well: never more, whatever the bound. */
+TEST(a_queue_of_many_batches_keeps_its_bound) {
+    for (size_t most = 64 * 1024; most < 66 * 1024; most += 128) {
+        rig r = rig_new(1);
+        r.producer_options.max_queued = most;
+        r.producer_options.max_batch = 1024;
+        r.producer_options.linger = 60000;
+        rig_open(&r);
+        ledger *l = ledger_new(1);
+        seg_error err;
+        seg_status s;
+        server_pause(r.server);
+        while ((s = ledger_send_async(l, r.producer, 0, 900, &err)) == SEG_OK)
+            CHECK_LE(stats_of(r.producer).queued_bytes, most);
+        CHECK_STATUS(s, SEG_EFULL, &err);
+        CHECK_GT(stats_of(r.producer).queued_bytes, most - 4096);
+        server_resume(r.server);
+        CHECK_OK(seg_producer_flush(r.producer, PATIENCE, &err), &err);
+        CHECK_EQ(stats_of(r.producer).queued_bytes, 0);
+        ledger_free(l);
+        rig_close(&r);
+    }
+}
+
 typedef struct sender {
     pthread_t thread;
     rig *r;
