@@ -170,6 +170,35 @@ install_missing() { # OPTIONAL_PACKAGE...
     done
 }
 
+# A clang that has its runtime: Debian's packages leave that to a recommendation.
+find_clang() {
+    for clang in clang clang-19 clang-18 clang-17 clang-16 clang-15 clang-14; do
+        has $clang >/dev/null || continue
+        printf '%s\n' '#include <stddef.h>' 'int LLVMFuzzerTestOneInput(const char *d, size_t n);' \
+            'int LLVMFuzzerTestOneInput(const char *d, size_t n) { return d && n > 9999; }' |
+            $clang -fsanitize=fuzzer,address,undefined -x c -o /dev/null - 2>/dev/null || continue
+        echo $clang
+        return
+    done
+    return 1
+}
+
+# Which package has the runtime of the clang that is Debian's default: it was split off once.
+runtime_packages() {
+    version=$(LC_ALL=C apt-cache depends clang 2>/dev/null |
+        sed -n 's/.*Depends: clang-\([0-9]*\)$/\1/p' | head -1)
+    for package in "libclang-rt-$version-dev" "libclang-common-$version-dev"; do
+        ! on_offer "$package" || { echo "$package"; return; }
+    done
+}
+
+need_clang() { # with its runtime
+    find_clang >/dev/null && return
+    has apt-get >/dev/null || die "missing, and no apt-get to install it: clang with its runtime"
+    [ -n "$(runtime_packages)" ] || apt_get update >/dev/null 2>&1
+    missing="$missing clang $(runtime_packages)"
+}
+
 # Sanitizers, and programs that start themselves again, read /proc/self; a bare chroot has none.
 need_proc() {
     [ -e /proc/self/exe ] && return
