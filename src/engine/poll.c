@@ -292,7 +292,7 @@ bool sg_consumer_take(seg_consumer *c, seg_batch *b, size_t max, int64_t now) {
         size_t n = c->n_owned, start = n > 0 ? c->turn % n : 0, i = 0;
         for (; i < n && b->count < max && memory; i++) {
             sg_holding *h = c->owned[(start + i) % n];
-            if (may_take(c, h))
+            if (h->n_blocks > 0 && may_take(c, h)) /* mostly there are none, and many to look at */
                 memory = take_from(c, h, b, max, deadline, now);
         }
         next_turn(c, start, i, max);

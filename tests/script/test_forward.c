@@ -223,8 +223,8 @@ TEST(what_is_committed_is_forgotten) {
     raw r;
     start(&r);
     uint64_t most = 0;
-    for (uint64_t i = 0; i < 2000; i++) {
-        raw_output o = out_of(i % 2 ? "a" : "b", 1 + i / 500, i > 16 ? i - 16 : 0, i);
+    for (uint64_t i = 0; i < 400; i++) {
+        raw_output o = out_of(i % 2 ? "a" : "b", 1 + i / 100, i > 16 ? i - 16 : 0, i);
         CHECK_STR(send_one(&r, 1 + i, o), raw_line("[OK %" PRIu64 "] 1-%" PRIu64, i, i));
         uint64_t n = (uint64_t)remembered(&r);
         most = n > most ? n : most;
