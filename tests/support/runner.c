@@ -50,6 +50,7 @@ static struct runner {
     bool list, verbose, until_failure;
     int deadline_s; /* the longest that a case may have; 0: its own */
     char **filters;
+    const char *only; /* one more, from the environment */
     struct job job[MAX_JOBS];
     int passed, failed;
 } runner;
@@ -236,6 +237,9 @@ static bool reap(struct job *j) {
 static bool selected(const struct test_case *t) {
     char name[256];
     snprintf(name, sizeof name, "%s.%s", t->suite, t->name);
+    if (runner.only && !strstr(name, runner.only)) {
+        return false;
+    }
     for (char **f = runner.filters; *f; f++) {
         if (strstr(name, *f)) {
             return true;
@@ -340,10 +344,8 @@ static void parse(int argc, char **argv) {
             exit(2);
         }
     }
-    static char *from_environment[2];
-    from_environment[0] = getenv("SEGMENTER_TEST_FILTER");
-    bool given = optind < argc || !from_environment[0] || !*from_environment[0];
-    runner.filters = given ? argv + optind : from_environment;
+    runner.filters = argv + optind;
+    runner.only = getenv("SEGMENTER_TEST_FILTER");
     runner.jobs = jobs ? atoi(jobs) : 1;
     if (runner.jobs < 1 || runner.jobs > MAX_JOBS) {
         fprintf(stderr, "test runner: %d jobs, expected 1 to %d\n", runner.jobs, MAX_JOBS);

@@ -15,7 +15,8 @@
  *
  * Lines on stdout: "ok suite.case ms", "not ok suite.case", "skip suite.case reason", at last
  * "N passed, N failed"; exit status 1 where one failed. SEGMENTER_TEST_JOBS is the default of -j,
- * SEGMENTER_TEST_FILTER of FILTER; SEGMENTER_TEST_KEEP=1 leaves the directories of failed cases. */
+ * SEGMENTER_TEST_FILTER a filter that must fit too; SEGMENTER_TEST_KEEP=1 leaves the directories of
+ * failed cases. */
 #ifndef SG_TEST_H
 #define SG_TEST_H
 
