@@ -567,9 +567,10 @@ committed() {
 # past its lease and continued, one joins. Each writes key, sequence, partition, offset, epoch. The
 # pieces during which one is killed or stopped are sent with --sync: slowly enough to be midway.
 case_main_job() {
+    MESSAGES=${MESSAGES:-100000}
     expect 0 segmenter stream create orders -p 8
-    awk 'BEGIN { for (i = 0; i < 100000; i++) printf "key-%d:%d\n", i % 1000, int(i / 1000) }' >in
-    split -l 10000 in piece.
+    awk -v n="$MESSAGES" 'BEGIN { for (i = 0; i < n; i++) printf "key-%d:%d\n", i % 1000, int(i / 1000) }' >in
+    split -l $((MESSAGES / 10)) in piece.
     set -- piece.*
     for m in 1 2 3; do
         start_member $m
@@ -656,7 +657,7 @@ check_main_job() {
     cat m?.out | awk 'NF == 6 && $6 == "." { print $3, $4, $1, $2 }' | sort -u -k1,1n -k2,2n >log
     awk '$4 != next_of[$3] + 0 { print "log order: " $0; bad = 1 } { next_of[$3] = $4 + 1 }
         END { exit bad }' log >faults || fail "$(head -n 20 faults)"
-    [ "$(wc -l <log)" -eq 100000 ] || fail "$(wc -l <log) messages in the log"
+    [ "$(wc -l <log)" -eq "$MESSAGES" ] || fail "$(wc -l <log) messages in the log"
 }
 
 # The server goes away and comes back with what it had: nobody has to be started again.
