@@ -1,7 +1,7 @@
 /* What many partitions, streams and members cost. Every figure is processor time, of the server's main
  * thread and of this process, since wall time says little on a machine that others use too.
  * Usage: scale URL WHAT [NUMBER]...   (see `usage`)
- * Each run makes streams of its own and removes them. */
+ * Each run makes streams of its own, or keys, and removes them. */
 #include <hiredis/hiredis.h>
 #include <inttypes.h>
 #include <pthread.h>
@@ -520,7 +520,15 @@ static void members(long partitions, long n) {
 
 enum { SYNC_FILES = 4, SYNC_RUNS = 31, SYNC_BEATS = 1000, SYNC_PIPELINE = 100 };
 
-#define SYNC_KEYS "{scale}m {scale}g {scale}l {scale}p"
+/* The keys of a group. The tag in them is this run's own. */
+enum { SYNC_STREAM, SYNC_GROUP, SYNC_LEASES, SYNC_PLACES, SYNC_KEYS };
+static char sync_keys[SYNC_KEYS][40], sync_tag[30];
+
+static void name_keys(void) {
+    snprintf(sync_tag, sizeof sync_tag, "scale:%lx:%lx", (long)time(NULL), (long)getpid());
+    for (int i = 0; i < SYNC_KEYS; i++)
+        snprintf(sync_keys[i], sizeof sync_keys[i], "{%s}%c", sync_tag, "mglp"[i]);
+}
 
 __attribute__((format(printf, 1, 2))) static void command(const char *format, ...) {
     va_list args;
@@ -536,8 +544,8 @@ static void load_script(const char *path, char digest[41]) {
     static char text[1 << 17];
     FILE *f = fopen(path, "rb");
     size_t len = f != NULL ? fread(text, 1, sizeof text, f) : 0;
-    if (len == 0)
-        die("a script cannot be read");
+    if (len == 0 || len == sizeof text)
+        die("a script cannot be read, or is longer than 128 KiB");
     fclose(f);
     redisReply *r = redisCommand(server(), "SCRIPT LOAD %b", text, len);
     if (r == NULL || r->type != REDIS_REPLY_STRING)
@@ -546,36 +554,52 @@ static void load_script(const char *path, char digest[41]) {
     freeReplyObject(r);
 }
 
+static void delete_keys(void) {
+    for (int i = 0; i < SYNC_KEYS; i++)
+        command("DEL %s", sync_keys[i]);
+}
+
 /* A settled group, written as docs/protocol.md has it: to let each join shares everything out as often. */
 static void gather(long partitions, long members) {
-    command("DEL " SYNC_KEYS);
-    command("HSET {scale}m inc i phase ready partitions %ld", partitions);
-    command("HSET {scale}g gid g phase ready start earliest format 1 epoch %ld life x", partitions);
+    const char *stream = sync_keys[SYNC_STREAM], *group = sync_keys[SYNC_GROUP];
+    delete_keys();
+    command("HSET %s inc i phase ready partitions %ld", stream, partitions);
+    command("HSET %s gid g phase ready start earliest format 1 epoch %ld life x", group,
+            partitions);
     for (long i = 0; i < members; i++) {
-        command("HSET {scale}g m:member-%04ld 0123456789abcdef|10000|2|some.host:12345", i);
-        command("ZADD {scale}l %ld member-%04ld", 10000 + i, i);
+        command("HSET %s m:member-%04ld 0123456789abcdef|10000|2|some.host:12345", group, i);
+        command("ZADD %s %ld member-%04ld", sync_keys[SYNC_LEASES], 10000 + i, i);
     }
     for (long p = 0; p < partitions; p++)
-        command("HSET {scale}p %ld member-%04ld|%ld|member-%04ld", p, p % members, p + 1,
-                p % members);
+        command("HSET %s %ld member-%04ld|%ld|member-%04ld", sync_keys[SYNC_PLACES], p, p % members,
+                p + 1, p % members);
     redisReply *r = redisCommand(server(), "TIME");
     if (r == NULL || r->type != REDIS_REPLY_ARRAY)
         die("the server does not tell the time");
-    command("HSET {scale}g clock 0 cap 5000 used 0 wall %s000", r->element[0]->str);
+    command("HSET %s clock 0 cap 5000 used 0 wall %s000", group, r->element[0]->str);
     freeReplyObject(r);
+}
+
+/* Of all scripts up to now. */
+static double script_us(void) {
+    char *stats = info("commandstats"), *line = strstr(stats, "cmdstat_evalsha:");
+    double us = line != NULL ? number(line, "usec=") : 0;
+    free(stats);
+    return us;
 }
 
 /* Each member in turn; in pipelines, so that the server's caches are warm. Microseconds a call. */
 static double beats(const char *digest, long members) {
     static long next;
     redisReply *r;
-    command("CONFIG RESETSTAT");
+    double before = script_us();
     for (int i = 0; i < SYNC_BEATS; i += SYNC_PIPELINE) {
         for (int k = 0; k < SYNC_PIPELINE; k++)
             redisAppendCommand(server(),
-                               "EVALSHA %s 4 " SYNC_KEYS " i g beat member-%04ld 0123456789abcdef "
-                               "10000 2 some.host:12345 0 {scale}w:",
-                               digest, next++ % members);
+                               "EVALSHA %s 4 %s %s %s %s i g beat member-%04ld 0123456789abcdef "
+                               "10000 2 some.host:12345 0 {%s}w:",
+                               digest, sync_keys[0], sync_keys[1], sync_keys[2], sync_keys[3],
+                               next++ % members, sync_tag);
         for (int k = 0; k < SYNC_PIPELINE; k++) {
             if (redisGetReply(server(), (void **)&r) != REDIS_OK)
                 die("the connection to the server was lost");
@@ -584,16 +608,14 @@ static double beats(const char *digest, long members) {
             freeReplyObject(r);
         }
     }
-    char *stats = info("commandstats"), *line = strstr(stats, "cmdstat_evalsha:");
-    double us = line != NULL ? number(line, "usec=") / SYNC_BEATS : 0;
-    free(stats);
-    return us;
+    return (script_us() - before) / SYNC_BEATS;
 }
 
 static void sync_beats(int n, char **paths) {
     static const long sizes[][2] = {{16, 4}, {1024, 100}, {4096, 1000}};
     static double us[SYNC_FILES][SYNC_RUNS];
     char digests[SYNC_FILES][41];
+    name_keys();
     for (int i = 0; i < n; i++)
         load_script(paths[i], digests[i]);
     for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
@@ -607,7 +629,7 @@ static void sync_beats(int n, char **paths) {
                    sizes[s][1], us[i][SYNC_RUNS / 2], us[i][0], paths[i]);
         }
     }
-    command("DEL " SYNC_KEYS);
+    delete_keys();
 }
 
 /* ---- all of it ------------------------------------------------------------------------------ */
