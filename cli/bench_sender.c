@@ -22,6 +22,7 @@ int bench_senders_open(bench_senders *s, bench *b) {
     *s = (bench_senders){.n = (size_t)b->opts->clients};
     s->clients = cli_alloc(s->n, sizeof *s->clients);
     s->producers = cli_alloc(s->n, sizeof *s->producers);
+    s->outcomes = cli_alloc(s->n, sizeof *s->outcomes);
     seg_producer_options opts = bench_producer_options(b);
     for (size_t i = 0; i < s->n; i++) {
         int code = cli_open(&s->clients[i], &b->globals, false);
@@ -43,16 +44,12 @@ void bench_senders_close(bench_senders *s) {
     }
     free(s->clients);
     free(s->producers);
+    free(s->outcomes);
     *s = (bench_senders){0};
 }
 
-typedef struct outcomes {
-    uint64_t stored, failed;
-    seg_error first;
-} outcomes;
-
 static void on_sent(seg_status status, const seg_position *where, const seg_error *err, void *arg) {
-    outcomes *o = arg;
+    bench_outcomes *o = arg;
     (void)where;
     if (status == SEG_OK) {
         o->stored++;
@@ -61,7 +58,7 @@ static void on_sent(seg_status status, const seg_position *where, const seg_erro
     }
 }
 
-static int send_all(const bench_part *p, seg_producer *producer, outcomes *o) {
+static int send_all(const bench_part *p, seg_producer *producer, bench_outcomes *o) {
     const bench_load *load = &p->b->load;
     size_t at = p->first % load->n;
     seg_error err;
@@ -91,16 +88,17 @@ static int send_all(const bench_part *p, seg_producer *producer, outcomes *o) {
 
 static int send_part(bench_part *p) {
     bench_senders *s = p->arg;
-    outcomes o = {0};
+    bench_outcomes *o = &s->outcomes[p->index];
     seg_producer *producer = s->producers[p->index];
-    int code = send_all(p, producer, &o);
+    *o = (bench_outcomes){0};
+    int code = send_all(p, producer, o);
     while (code == CLI_OK && seg_producer_flush(producer, STEP_MS, NULL) == SEG_ETIMEDOUT) {
         code = bench_interrupted();
     }
-    if (code == CLI_OK && o.stored != p->end - p->first) {
+    if (code == CLI_OK && o->stored != p->end - p->first) {
         code =
-            cli_failure("%" PRIu64 " of %" PRIu64 " messages were stored: %s", o.stored,
-                        p->end - p->first, o.failed ? o.first.text : "the others had no outcome");
+            cli_failure("%" PRIu64 " of %" PRIu64 " messages were stored: %s", o->stored,
+                        p->end - p->first, o->failed ? o->first.text : "the others had no outcome");
     }
     return code;
 }

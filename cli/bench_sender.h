@@ -4,9 +4,15 @@
 #define SEGMENTER_CLI_BENCH_SENDER_H
 #include "bench.h"
 
+typedef struct bench_outcomes {
+    uint64_t stored, failed;
+    seg_error first;
+} bench_outcomes;
+
 typedef struct bench_senders {
     seg_client **clients;
     seg_producer **producers;
+    bench_outcomes *outcomes; /* of each; closing a producer still tells of what it gives up */
     size_t n;
     uint64_t batches; /* of what was sent */
 } bench_senders;
