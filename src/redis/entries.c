@@ -159,7 +159,7 @@ static bool begin_value(sg_entries *e, char type, uint64_t n) {
             e->list[e->count - 1].why = NULL;
         }
     }
-    if (n > e->last_value)
+    if (b != NULL && n > e->last_value) /* one that is passed says nothing of ours */
         e->last_value = (size_t)n;
     begin_string(e, (size_t)n, b != NULL ? sg_block_room(b) : NULL);
     return true;

@@ -101,12 +101,12 @@ typedef enum asks { ASKS, CHANGES, WAITS } asks;
 
 typedef struct sweep {
     server *server;
-    seg_client *calm;       /* for the test's own questions */
-    seg_client *client;     /* for what is tested; another one in each round */
-    int64_t timeout;        /* of its commands, in the second half */
-    bool forever;           /* the second half */
-    uint64_t n, step;       /* the allocation that fails; and from there to the next one that does */
-    uint64_t reached[2];    /* rounds of each half in which one did */
+    seg_client *calm;    /* for the test's own questions */
+    seg_client *client;  /* for what is tested; another one in each round */
+    int64_t timeout;     /* of its commands, in the second half */
+    bool forever;        /* the second half */
+    uint64_t n, step;    /* the allocation that fails; and from there to the next one that does */
+    uint64_t reached[2]; /* rounds of each half in which one did */
     uint64_t told, unknown; /* rounds that ended with SEG_ENOMEM, SEG_EUNKNOWN */
     bool hit;               /* in the latest round */
     bool late;              /* it timed out, so this round is done again */
