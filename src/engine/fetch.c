@@ -13,6 +13,11 @@
 #define ENTRY_BYTES_MIN  4096 /* smaller ones are not worth counting on */
 #define SPREAD_MIN       4    /* partitions of the first read, before any size is known */
 
+/* What did not work is tried again, but not as fast as the server answers. */
+static void pause_reading(seg_consumer *c) {
+    c->fetch.not_before = sg_clock_ms() + RETRY_MS;
+}
+
 /* ---- entries that are not ours ------------------------------------------------------------ */
 
 /* The log was mended: an entry that was past its end is gone now, and may be in the way no more.
@@ -34,7 +39,7 @@ static void on_mended(void *arg, const sg_result *r) {
         else if (!a.lost && a.kind == SG_APPEND_LOST)
             sg_consumer_verdict(c);
         if (a.lost || a.kind != SG_APPEND_STORED)
-            c->fetch.not_before = sg_clock_ms() + RETRY_MS;
+            pause_reading(c);
     }
     sg_consumer_leave(c);
 }
@@ -43,8 +48,10 @@ static void on_mended(void *arg, const sg_result *r) {
 static void pass_over(seg_consumer *c, sg_holding *h, uint64_t offset, const char *why) {
     uint64_t from = h->fetch_at, missed = sg_holding_unacked(h, from, offset + 1);
     h->suspect = 0;
-    if (!sg_holding_skip(h, offset + 1))
-        return; /* no memory: it is read again */
+    if (!sg_holding_skip(h, offset + 1)) {
+        pause_reading(c); /* no memory: it is read again */
+        return;
+    }
     sg_log_write(&c->client->log, SEG_LOG_ERROR, "damaged",
                  "partition %u: the entry that ends at offset %llu "
                  "cannot be read (%s) and is passed over",
@@ -72,8 +79,7 @@ static void foreign(seg_consumer *c, sg_holding *h, uint64_t offset, const char 
         h->repairing = true;
     } else {
         sg_free(e);
-        c->fetch.not_before =
-            sg_clock_ms() + RETRY_MS; /* it is read again, and asked about again */
+        pause_reading(c); /* it is read again, and asked about again */
     }
 }
 
@@ -141,13 +147,17 @@ static bool accept_entry(seg_consumer *c, sg_holding *h, sg_entry *entry) {
     if (entry->why != NULL)
         foreign(c, h, offset, entry->why);
     sg_block *b = entry->block;
-    if (b == NULL || b->count == 0) /* not ours, no memory, or not unpacked */
+    if (b == NULL && entry->why == NULL) /* no memory to open it */
+        pause_reading(c);
+    if (b == NULL || b->count == 0) /* not ours, not opened, or not unpacked */
         return false;
     entry->block = NULL;
     uint64_t from = h->fetch_at;
     uint64_t gap = sg_holding_put(h, b);
-    if (gap == UINT64_MAX)
+    if (gap == UINT64_MAX) { /* no memory */
+        pause_reading(c);
         return false;
+    }
     h->era = era;
     if (gap > 0)
         missed(c, h, from, gap);
@@ -177,7 +187,7 @@ static void accept_all(seg_consumer *c) {
         accept_partition(c, &in->list[k], n);
     }
     if (in->starved)
-        c->fetch.not_before = sg_clock_ms() + RETRY_MS;
+        pause_reading(c);
 }
 
 /* XREAD says nothing of a log that was deleted: it waits. After a wait in vain we look. */
