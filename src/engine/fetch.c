@@ -144,6 +144,11 @@ static bool accept_entry(seg_consumer *c, sg_holding *h, sg_entry *entry) {
     uint64_t era = entry->era, offset = entry->offset;
     if (offset == UINT64_MAX || !(era == h->era || (era > h->era && sg_eras_has(&h->eras, era))))
         return strange(c, h, era);
+    if (offset < h->fetch_at) { /* no server says so: we are past it */
+        foreign(c, h, UINT64_MAX, "its offset");
+        pause_reading(c);
+        return false;
+    }
     if (entry->why != NULL)
         foreign(c, h, offset, entry->why);
     sg_block *b = entry->block;
