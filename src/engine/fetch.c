@@ -119,23 +119,52 @@ static bool unpacks_enough(seg_consumer *c, size_t bytes) {
     return false;
 }
 
-/* Before the lock is taken, as it takes a while: check what came. What is not to be unpacked now is left
- * as it is, and so is all that follows. */
-static void open_all(seg_consumer *c) {
+/* The partition that an answer's i-th stream is for; NULL where it does not want it any more. */
+static sg_holding *asker(seg_consumer *c, size_t i) {
+    const struct sg_fetch *f = &c->fetch;
+    sg_holding *h = sg_consumer_holding(c, f->partitions[i], f->epochs[i]);
+    bool wants = h != NULL && h->state == SG_ACTIVE && h->fetch_at == f->from[i].offset;
+    return wants ? h : NULL;
+}
+
+/* Let go of the entries that nobody wants any more: they need not be opened. */
+static void drop_unwanted(seg_consumer *c) {
     sg_entries *in = &c->fetch.entries;
-    c->fetch.entry_bytes -= c->fetch.entry_bytes / 16;
-    c->fetch.unpacked = 0;
+    sg_mutex_lock(&c->lock);
     for (size_t i = 0; i < in->count; i++) {
         sg_entry *e = &in->list[i];
-        if (e->block == NULL)
+        if (asker(c, e->from) != NULL)
             continue;
-        size_t bytes = sg_batch_weight(sg_block_room(e->block), e->block->len);
-        if (bytes > c->fetch.entry_bytes)
-            c->fetch.entry_bytes = bytes;
-        if (bytes > e->block->len && unpacks_enough(c, bytes))
-            break;
-        e->block = sg_block_open(e->block, e->offset, c->stream.seed, &c->client->codecs,
-                                 c->client->pool, &e->why);
+        sg_block_unref(e->block);
+        e->block = NULL;
+    }
+    sg_mutex_unlock(&c->lock);
+}
+
+/* False: it is left as it is, not to be unpacked now. */
+static bool open_entry(seg_consumer *c, sg_entry *e) {
+    size_t bytes = sg_batch_weight(sg_block_room(e->block), e->block->len);
+    if (bytes > c->fetch.entry_bytes)
+        c->fetch.entry_bytes = bytes;
+    if (bytes > e->block->len && unpacks_enough(c, bytes))
+        return false;
+    e->block = sg_block_open(e->block, e->offset, c->stream.seed, &c->client->codecs,
+                             c->client->pool, &e->why);
+    return true;
+}
+
+/* Without the lock, as it takes a while: check what came. Where one is not to be unpacked now, its
+ * partition's turn ends before it; others go on. */
+static void open_all(seg_consumer *c) {
+    sg_entries *in = &c->fetch.entries;
+    size_t ended = SIZE_MAX;
+    c->fetch.entry_bytes -= c->fetch.entry_bytes / 16;
+    c->fetch.unpacked = 0;
+    drop_unwanted(c);
+    for (size_t i = 0; i < in->count; i++) {
+        sg_entry *e = &in->list[i];
+        if (e->block != NULL && e->from != ended && !open_entry(c, e))
+            ended = e->from;
     }
 }
 
@@ -172,9 +201,8 @@ static bool accept_entry(seg_consumer *c, sg_holding *h, sg_entry *entry) {
 /* The entries of one partition. */
 static void accept_partition(seg_consumer *c, sg_entry *entries, size_t n) {
     struct sg_fetch *f = &c->fetch;
-    size_t i = entries->from;
-    sg_holding *h = sg_consumer_holding(c, f->partitions[i], f->epochs[i]);
-    if (h == NULL || h->state != SG_ACTIVE || h->fetch_at != f->from[i].offset)
+    sg_holding *h = asker(c, entries->from);
+    if (h == NULL)
         return;
     if (n >= f->count && f->count < COUNT_MAX)
         f->count *= 2;
@@ -223,7 +251,7 @@ static void on_fetched(void *arg, const sg_result *r) {
     seg_consumer *c = arg;
     struct sg_fetch *f = &c->fetch;
     int64_t now = sg_clock_ms();
-    if (!r->lost && r->status == SEG_OK)
+    if (!c->gone && !r->lost && r->status == SEG_OK)
         open_all(c);
     if (!sg_consumer_enter(c))
         return;
