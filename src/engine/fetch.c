@@ -219,7 +219,7 @@ static void accept_all(seg_consumer *c) {
             n++;
         accept_partition(c, &in->list[k], n);
     }
-    if (in->starved)
+    if (in->starved || (in->count == 0 && !in->nothing)) /* no server says the latter */
         pause_reading(c);
 }
 

@@ -172,10 +172,14 @@ static bool let_go(sg_conn *c, const sg_request *head) {
     return head->answers != 1 || head->end <= c->out.total || sg_out_keep(&c->out, head->end);
 }
 
-static bool take_answer(sg_conn *c, sg_reply *r, int64_t now) {
+static sg_taken take_answer(sg_conn *c, sg_reply *r, int64_t now) {
     sg_request *head = sg_requests_head(&c->requests);
-    if (head == NULL || !let_go(c, head))
-        return false;
+    if (head == NULL)
+        return SG_UNASKED;
+    if (head->into != NULL && sg_reply_error(r) == NULL)
+        return SG_UNFIT;
+    if (!let_go(c, head))
+        return SG_NO_ROOM;
     bool kept = head->refusal == NULL && sg_reply_error(r) != NULL;
     if (kept)
         head->refusal = r;
@@ -183,14 +187,14 @@ static bool take_answer(sg_conn *c, sg_reply *r, int64_t now) {
         restart_clock(c, now);
         if (!kept)
             sg_reply_free(r);
-        return true;
+        return SG_TAKEN;
     }
     sg_request done = pop(c, now);
     finish(c, &done, r);
     if (!kept)
         sg_reply_free(r);
     sg_reply_free(done.refusal);
-    return true;
+    return SG_TAKEN;
 }
 
 static bool is_push(const sg_reply *r) {
@@ -218,11 +222,11 @@ static void take_push(sg_conn *c, sg_reply *r, int64_t now) {
     sg_reply_free(r);
 }
 
-bool sg_exchange_answer(sg_conn *c, sg_reply *r, int64_t now) {
+sg_taken sg_exchange_answer(sg_conn *c, sg_reply *r, int64_t now) {
     if (c->o.on_push == NULL || !is_push(r))
         return take_answer(c, r, now);
     take_push(c, r, now);
-    return true;
+    return SG_TAKEN;
 }
 
 size_t sg_exchange_place(const sg_conn *c, uint8_t **to, size_t *about) {
@@ -246,10 +250,8 @@ sg_entries_state sg_exchange_entries(sg_conn *c, const uint8_t *data, size_t n, 
     *fault = e->fault;
     if (state != SG_ENTRIES_DONE)
         return state;
-    if (!let_go(c, sg_requests_head(&c->requests))) {
-        *fault = "answered before it was asked";
+    if (!let_go(c, sg_requests_head(&c->requests)))
         return SG_ENTRIES_BROKEN;
-    }
     sg_request done = pop(c, now);
     done.fn(done.arg, &(sg_result){.status = SEG_OK});
     return state;

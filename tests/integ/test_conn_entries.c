@@ -247,6 +247,11 @@ TEST(an_answer_of_another_form_ends_the_connection) {
         {"*1\r\n*2\r\n$1\r\na\r\n*1\r\n" ENTRY("1-5", "$3\r\nfour"), "another length"},
         {"*1\r\n*2\r\n$1\r\na\r\n*2\r\n" ENTRY("1-5", "$1\r\nv") "+OK\r\n", "not in the form"},
         {"*1111111111111111111111111111\r\n", "too long"},
+        {"*0\r\n", "no streams"},
+        {"+OK\r\n", "not in the form"},
+        {":1\r\n", "not in the form"},
+        {"$-1\r\n", "not in the form"},
+        {"$2\r\nno\r\n", "not in the form"},
     };
     bench b;
     open_bench(&b);
@@ -357,6 +362,35 @@ TEST(no_memory_for_entries_is_no_fault_of_the_connection) {
     ask_and_answer(&b);
     CHECK_EQ(b.t.downs, 0);
     close_bench(&b);
+}
+
+/* An answer before the question was sent: what is unsent of it is kept, or memory was the reason. */
+TEST(no_memory_for_a_question_that_is_answered_before_it_is_sent) {
+    static const char *const answers[] = {"*-1\r\n", "-ERR no\r\n"};
+    static char key[5000];
+    memset(key, 'k', sizeof key);
+    for (size_t i = 0; i < 4; i++) {
+        bench b;
+        open_bench(&b);
+        sg_entries_expect(&b.in, from, 2, COUNT);
+        sg_conn_begin(b.t.conn);
+        sg_conn_command(b.t.conn, 4);
+        sg_conn_arg_str(b.t.conn, "XREAD");
+        sg_conn_arg_str(b.t.conn, "STREAMS");
+        sg_conn_arg_there(b.t.conn, key, sizeof key);
+        sg_conn_arg_str(b.t.conn, "1-1");
+        CHECK(sg_conn_end_entries(b.t.conn, &b.in, on_entries, &b, 0));
+        fake_say(&b.f, answers[i / 2]);
+        sg_alloc_fail_at(i % 2, 0);
+        sg_conn_ready(b.t.conn, POLLIN, rig_now(&b.t));
+        sg_alloc_fail_at(0, 0);
+        CHECK_EQ(b.calls, 1);
+        CHECK_EQ(b.lost, i % 2 > 0);
+        CHECK_EQ(b.t.downs, i % 2);
+        if (i % 2 > 0)
+            CHECK_CONTAINS(b.text, "memory");
+        close_bench(&b);
+    }
 }
 
 TEST(entries_that_do_not_come_in_time_end_the_connection) {
