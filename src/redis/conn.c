@@ -229,6 +229,7 @@ static bool take_entries(sg_conn *c, const char **fault, int64_t now) {
         if (c->life != life)
             return false;
         sg_reader_pass(&c->reader, used);
+        c->reader.by_line = sg_exchange_ends_in_entries(c);
         if (state == SG_ENTRIES_BROKEN && *fault == NULL)
             over_memory(c, now);
         if (state != SG_ENTRIES_DONE)

@@ -86,6 +86,8 @@ sg_taken sg_exchange_answer(sg_conn *c, sg_reply *r, int64_t now);
  * none); about how many bytes an entry has. */
 size_t sg_exchange_place(const sg_conn *c, uint8_t **to, size_t *about);
 void sg_exchange_placed(sg_conn *c, size_t n); /* so many came there */
+/* The last answer to come is entries, whatever comes before it. */
+bool sg_exchange_ends_in_entries(const sg_conn *c);
 /* Bytes that may be of such an answer, of which `used` were: OTHER where they are not. The request is
  * ended when it is whole. BROKEN without a fault: no memory. */
 sg_entries_state sg_exchange_entries(sg_conn *c, const uint8_t *data, size_t n, size_t *used,

@@ -52,8 +52,14 @@ static sg_entries *awaited(const sg_conn *c) {
     return c->phase == SG_CONN_UP && head != NULL ? head->into : NULL;
 }
 
+bool sg_exchange_ends_in_entries(const sg_conn *c) {
+    const sg_request *last = sg_requests_last(&c->requests);
+    return last != NULL && last->into != NULL;
+}
+
 bool sg_conn_begin(sg_conn *c) {
-    c->building = c->phase == SG_CONN_UP && awaited(c) == NULL && sg_requests_reserve(&c->requests);
+    c->building = c->phase == SG_CONN_UP && !sg_exchange_ends_in_entries(c) &&
+                  sg_requests_reserve(&c->requests);
     c->failed = false;
     c->answers = c->args_left = 0;
     c->from = sg_out_end(&c->out);
@@ -114,8 +120,14 @@ bool sg_conn_end(sg_conn *c, sg_result_fn *fn, void *arg, int64_t wait) {
     return end_request(c, (sg_request){.fn = fn, .arg = arg, .wait = wait});
 }
 
+/* A PING of ours may be unanswered, as one is sent when nothing was asked for long. */
+static bool alone(const sg_conn *c) {
+    const sg_request *head = sg_requests_head(&c->requests);
+    return head == NULL || (head->kind == SG_REQUEST_PING && c->requests.count == 1);
+}
+
 bool sg_conn_end_entries(sg_conn *c, sg_entries *into, sg_result_fn *fn, void *arg, int64_t wait) {
-    c->failed = c->failed || c->requests.count > 0 || c->answers != 1;
+    c->failed = c->failed || !alone(c) || c->answers != 1;
     return end_request(c, (sg_request){.into = into, .fn = fn, .arg = arg, .wait = wait});
 }
 

@@ -307,6 +307,91 @@ TEST(while_entries_are_awaited_nothing_else_is_asked) {
     close_bench(&b);
 }
 
+/* Let the connection ask its silent server for a sign, and then ask for entries. */
+static void ask_behind_a_ping(bench *b, const char *early) {
+    outcome o;
+    sg_buf_clear(&b->shown);
+    b->calls = 0;
+    b->f.len = 0;
+    b->t.skew += 5001;
+    RIG_WAIT(&b->t, fake_got(&b->f, "PING\r\n"));
+    if (early[0] != '\0') { /* of its answer */
+        fake_say(&b->f, early);
+        rig_step(&b->t, 1000);
+    }
+    CHECK(ask(b));
+    CHECK(!ask(b));
+    CHECK(!rig_ask(&b->t, &o, 0, "GET k"));
+    CHECK_EQ(sg_conn_pending(b->t.conn), 1);
+    RIG_WAIT(&b->t, fake_got(&b->f, "$2\r\nbb\r\n$3\r\n1-4\r\n$3\r\n1-6\r\n"));
+}
+
+/* Both answers, cut somewhere. */
+TEST(entries_are_asked_for_behind_a_ping) {
+    static const char *const signs[] = {"+PONG\r\n", "-ERR \r*1\r\n", "$3\r\na\nb\r\n",
+                                        "*2\r\n$4\r\npong\r\n$0\r\n\r\n"};
+    bench b;
+    char all[300];
+    open_bench(&b);
+    for (size_t i = 0; i < sizeof signs / sizeof signs[0]; i++) {
+        size_t len = (size_t)snprintf(all, sizeof all, "%s%s", signs[i], two_streams);
+        for (size_t cut = 1; cut <= len; cut++) {
+            ask_behind_a_ping(&b, "");
+            fake_say_bytes(&b.f, all, cut);
+            rig_step(&b.t, 1000);
+            CHECK_EQ(b.calls, cut == len);
+            CHECK(!sg_conn_begin(b.t.conn) || cut == len);
+            fake_say_bytes(&b.f, all + cut, len - cut);
+            RIG_WAIT(&b.t, b.calls > 0);
+            check_answer(&b, in_two_streams);
+        }
+    }
+    CHECK_EQ(b.t.downs, 0);
+    close_bench(&b);
+}
+
+TEST(what_comes_behind_half_a_pong) {
+    bench b;
+    open_bench(&b);
+    for (int i = 0; i < 3; i++) {
+        ask_behind_a_ping(&b, "+PO");
+        b.again = i; /* answers that follow at once */
+        fake_say(&b.f, "NG\r\n-NOPERM no\r\n");
+        if (i > 0)
+            fake_say(&b.f, "*-1\r\n");
+        if (i > 1)
+            fake_say(&b.f, two_streams);
+        RIG_WAIT(&b.t, b.calls == i + 1);
+        CHECK_EQ(b.status, i == 0 ? SEG_EACCES : SEG_OK);
+        CHECK_EQ(sg_conn_pending(b.t.conn), 0);
+    }
+    CHECK_MEM(b.shown.data, b.shown.len, in_two_streams, strlen(in_two_streams));
+    CHECK_EQ(b.t.downs, 0);
+    close_bench(&b);
+}
+
+/* Each has its own time, which begins when the one before it is answered. */
+TEST(a_ping_before_entries_is_answered_in_time) {
+    bench b;
+    open_bench(&b);
+    ask_behind_a_ping(&b, "");
+    b.t.skew += 4000;
+    fake_say(&b.f, "+PONG\r\n");
+    rig_step(&b.t, 1000);
+    b.t.skew += 4000;
+    rig_step(&b.t, 0);
+    fake_say(&b.f, two_streams);
+    RIG_WAIT(&b.t, b.calls > 0);
+    check_answer(&b, in_two_streams);
+    ask_behind_a_ping(&b, "");
+    b.t.skew += 5001;
+    RIG_WAIT(&b.t, b.calls > 0);
+    CHECK(b.lost);
+    CHECK_EQ(b.calls, 1);
+    CHECK_CONTAINS(b.text, "did not answer within 5000 ms");
+    close_bench(&b);
+}
+
 /* The callback asks again, and the answers have come with the first one. */
 TEST(answers_that_follow_one_another_at_once) {
     bench b;
