@@ -13,6 +13,11 @@
 #define ENTRY_BYTES_MIN  4096 /* smaller ones are not worth counting on */
 #define SPREAD_MIN       4    /* partitions of the first read, before any size is known */
 
+/* What did not work is tried again, but not as fast as the server answers. */
+static void pause_reading(seg_consumer *c) {
+    c->fetch.not_before = sg_clock_ms() + RETRY_MS;
+}
+
 /* ---- entries that are not ours ------------------------------------------------------------ */
 
 /* The log was mended: an entry that was past its end is gone now, and may be in the way no more.
@@ -34,7 +39,7 @@ static void on_mended(void *arg, const sg_result *r) {
         else if (!a.lost && a.kind == SG_APPEND_LOST)
             sg_consumer_verdict(c);
         if (a.lost || a.kind != SG_APPEND_STORED)
-            c->fetch.not_before = sg_clock_ms() + RETRY_MS;
+            pause_reading(c);
     }
     sg_consumer_leave(c);
 }
@@ -43,8 +48,10 @@ static void on_mended(void *arg, const sg_result *r) {
 static void pass_over(seg_consumer *c, sg_holding *h, uint64_t offset, const char *why) {
     uint64_t from = h->fetch_at, missed = sg_holding_unacked(h, from, offset + 1);
     h->suspect = 0;
-    if (!sg_holding_skip(h, offset + 1))
-        return; /* no memory: it is read again */
+    if (!sg_holding_skip(h, offset + 1)) {
+        pause_reading(c); /* no memory: it is read again */
+        return;
+    }
     sg_log_write(&c->client->log, SEG_LOG_ERROR, "damaged",
                  "partition %u: the entry that ends at offset %llu "
                  "cannot be read (%s) and is passed over",
@@ -72,8 +79,7 @@ static void foreign(seg_consumer *c, sg_holding *h, uint64_t offset, const char 
         h->repairing = true;
     } else {
         sg_free(e);
-        c->fetch.not_before =
-            sg_clock_ms() + RETRY_MS; /* it is read again, and asked about again */
+        pause_reading(c); /* it is read again, and asked about again */
     }
 }
 
@@ -113,23 +119,52 @@ static bool unpacks_enough(seg_consumer *c, size_t bytes) {
     return false;
 }
 
-/* Before the lock is taken, as it takes a while: check what came. What is not to be unpacked now is left
- * as it is, and so is all that follows. */
-static void open_all(seg_consumer *c) {
+/* The partition that an answer's i-th stream is for; NULL where it does not want it any more. */
+static sg_holding *asker(seg_consumer *c, size_t i) {
+    const struct sg_fetch *f = &c->fetch;
+    sg_holding *h = sg_consumer_holding(c, f->partitions[i], f->epochs[i]);
+    bool wants = h != NULL && h->state == SG_ACTIVE && h->fetch_at == f->from[i].offset;
+    return wants ? h : NULL;
+}
+
+/* Let go of the entries that nobody wants any more: they need not be opened. */
+static void drop_unwanted(seg_consumer *c) {
     sg_entries *in = &c->fetch.entries;
-    c->fetch.entry_bytes -= c->fetch.entry_bytes / 16;
-    c->fetch.unpacked = 0;
+    sg_mutex_lock(&c->lock);
     for (size_t i = 0; i < in->count; i++) {
         sg_entry *e = &in->list[i];
-        if (e->block == NULL)
+        if (asker(c, e->from) != NULL)
             continue;
-        size_t bytes = sg_batch_weight(sg_block_room(e->block), e->block->len);
-        if (bytes > c->fetch.entry_bytes)
-            c->fetch.entry_bytes = bytes;
-        if (bytes > e->block->len && unpacks_enough(c, bytes))
-            break;
-        e->block = sg_block_open(e->block, e->offset, c->stream.seed, &c->client->codecs,
-                                 c->client->pool, &e->why);
+        sg_block_unref(e->block);
+        e->block = NULL;
+    }
+    sg_mutex_unlock(&c->lock);
+}
+
+/* False: it is left as it is, not to be unpacked now. */
+static bool open_entry(seg_consumer *c, sg_entry *e) {
+    size_t bytes = sg_batch_weight(sg_block_room(e->block), e->block->len);
+    if (bytes > c->fetch.entry_bytes)
+        c->fetch.entry_bytes = bytes;
+    if (bytes > e->block->len && unpacks_enough(c, bytes))
+        return false;
+    e->block = sg_block_open(e->block, e->offset, c->stream.seed, &c->client->codecs,
+                             c->client->pool, &e->why);
+    return true;
+}
+
+/* Without the lock, as it takes a while: check what came. Where one is not to be unpacked now, its
+ * partition's turn ends before it; others go on. */
+static void open_all(seg_consumer *c) {
+    sg_entries *in = &c->fetch.entries;
+    size_t ended = SIZE_MAX;
+    c->fetch.entry_bytes -= c->fetch.entry_bytes / 16;
+    c->fetch.unpacked = 0;
+    drop_unwanted(c);
+    for (size_t i = 0; i < in->count; i++) {
+        sg_entry *e = &in->list[i];
+        if (e->block != NULL && e->from != ended && !open_entry(c, e))
+            ended = e->from;
     }
 }
 
@@ -138,16 +173,25 @@ static bool accept_entry(seg_consumer *c, sg_holding *h, sg_entry *entry) {
     uint64_t era = entry->era, offset = entry->offset;
     if (offset == UINT64_MAX || !(era == h->era || (era > h->era && sg_eras_has(&h->eras, era))))
         return strange(c, h, era);
+    if (offset < h->fetch_at) { /* no server says so: we are past it */
+        foreign(c, h, UINT64_MAX, "its offset");
+        pause_reading(c);
+        return false;
+    }
     if (entry->why != NULL)
         foreign(c, h, offset, entry->why);
     sg_block *b = entry->block;
-    if (b == NULL || b->count == 0) /* not ours, no memory, or not unpacked */
+    if (b == NULL && entry->why == NULL) /* no memory to open it */
+        pause_reading(c);
+    if (b == NULL || b->count == 0) /* not ours, not opened, or not unpacked */
         return false;
     entry->block = NULL;
     uint64_t from = h->fetch_at;
     uint64_t gap = sg_holding_put(h, b);
-    if (gap == UINT64_MAX)
+    if (gap == UINT64_MAX) { /* no memory */
+        pause_reading(c);
         return false;
+    }
     h->era = era;
     if (gap > 0)
         missed(c, h, from, gap);
@@ -157,9 +201,8 @@ static bool accept_entry(seg_consumer *c, sg_holding *h, sg_entry *entry) {
 /* The entries of one partition. */
 static void accept_partition(seg_consumer *c, sg_entry *entries, size_t n) {
     struct sg_fetch *f = &c->fetch;
-    size_t i = entries->from;
-    sg_holding *h = sg_consumer_holding(c, f->partitions[i], f->epochs[i]);
-    if (h == NULL || h->state != SG_ACTIVE || h->fetch_at != f->from[i].offset)
+    sg_holding *h = asker(c, entries->from);
+    if (h == NULL)
         return;
     if (n >= f->count && f->count < COUNT_MAX)
         f->count *= 2;
@@ -176,8 +219,8 @@ static void accept_all(seg_consumer *c) {
             n++;
         accept_partition(c, &in->list[k], n);
     }
-    if (in->starved)
-        c->fetch.not_before = sg_clock_ms() + RETRY_MS;
+    if (in->starved || (in->count == 0 && !in->nothing)) /* no server says the latter */
+        pause_reading(c);
 }
 
 /* XREAD says nothing of a log that was deleted: it waits. After a wait in vain we look. */
@@ -208,7 +251,7 @@ static void on_fetched(void *arg, const sg_result *r) {
     seg_consumer *c = arg;
     struct sg_fetch *f = &c->fetch;
     int64_t now = sg_clock_ms();
-    if (!r->lost && r->status == SEG_OK)
+    if (!c->gone && !r->lost && r->status == SEG_OK)
         open_all(c);
     if (!sg_consumer_enter(c))
         return;

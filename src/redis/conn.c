@@ -229,9 +229,29 @@ static bool take_entries(sg_conn *c, const char **fault, int64_t now) {
         if (c->life != life)
             return false;
         sg_reader_pass(&c->reader, used);
+        c->reader.by_line = sg_exchange_ends_in_entries(c);
+        if (state == SG_ENTRIES_BROKEN && *fault == NULL)
+            over_memory(c, now);
         if (state != SG_ENTRIES_DONE)
             return state == SG_ENTRIES_OTHER;
     }
+}
+
+static void hand_out(sg_conn *c, sg_reply *r, int64_t now) {
+    switch (sg_exchange_answer(c, r, now)) {
+    case SG_TAKEN:
+        return;
+    case SG_UNASKED:
+        over_unasked(c, r, now);
+        return;
+    case SG_UNFIT:
+        over_protocol(c, "an answer that is not in the form of an XREAD's", now);
+        break;
+    case SG_NO_ROOM:
+        over_memory(c, now);
+        break;
+    }
+    sg_reply_free(r);
 }
 
 /* Hand out the answers that are there whole. False: the connection is over. */
@@ -242,8 +262,8 @@ static bool take_answers(sg_conn *c, int64_t now) {
     while (take_entries(c, &fault, now) && (r = sg_reader_next(&c->reader, &fault)) != NULL) {
         if (c->phase == SG_CONN_HELLO)
             take_hello(c, r, now);
-        else if (!sg_exchange_answer(c, r, now))
-            over_unasked(c, r, now);
+        else
+            hand_out(c, r, now);
         if (c->life != life)
             return false;
     }

@@ -120,8 +120,8 @@ void sg_conn_arg_str(sg_conn *c, const char *s);
 void sg_conn_arg_u64(sg_conn *c, uint64_t v);
 bool sg_conn_end(sg_conn *c, sg_result_fn *fn, void *arg, int64_t wait);
 /* The same for an XREAD: what it answers is read into `into`, which expects it and stays until fn is
- * called. It is alone on its connection: false where others are under way, and while it is, so is
- * sg_conn_begin. */
+ * called. It is alone on its connection, but for a PING that the connection sent: false where others
+ * are under way, and while it is, so is sg_conn_begin. */
 bool sg_conn_end_entries(sg_conn *c, sg_entries *into, sg_result_fn *fn, void *arg, int64_t wait);
 size_t sg_conn_pending(const sg_conn *c); /* requests without a result */
 size_t sg_conn_unsent(const sg_conn *c);  /* bytes not yet taken by the socket */

@@ -73,15 +73,23 @@ void sg_exchange_heard(sg_conn *c, size_t bytes, int64_t now);
 void sg_exchange_sent(sg_conn *c, uint64_t from, int64_t now);
 /* When the oldest answer is overdue; INT64_MAX where none is awaited. */
 int64_t sg_exchange_deadline(const sg_conn *c);
-/* Give an answer or push to whom it belongs, and free it. False: nobody asked for it, and it is
- * still the caller's. */
-bool sg_exchange_answer(sg_conn *c, sg_reply *r, int64_t now);
+typedef enum sg_taken {
+    SG_TAKEN,
+    SG_UNASKED, /* nobody asked for it */
+    SG_UNFIT,   /* it is no answer to what was asked */
+    SG_NO_ROOM  /* no memory */
+} sg_taken;
+/* Give an answer or push to whom it belongs, and free it. Where it is not taken it is still the
+ * caller's. */
+sg_taken sg_exchange_answer(sg_conn *c, sg_reply *r, int64_t now);
 /* Where the answer that comes is entries: the place of the bytes that come next, if they have one (0:
  * none); about how many bytes an entry has. */
 size_t sg_exchange_place(const sg_conn *c, uint8_t **to, size_t *about);
 void sg_exchange_placed(sg_conn *c, size_t n); /* so many came there */
+/* The last answer to come is entries, whatever comes before it. */
+bool sg_exchange_ends_in_entries(const sg_conn *c);
 /* Bytes that may be of such an answer, of which `used` were: OTHER where they are not. The request is
- * ended when it is whole. */
+ * ended when it is whole. BROKEN without a fault: no memory. */
 sg_entries_state sg_exchange_entries(sg_conn *c, const uint8_t *data, size_t n, size_t *used,
                                      const char **fault, int64_t now);
 /* Queue a PING of ours. False: no memory. */

@@ -159,7 +159,7 @@ static bool begin_value(sg_entries *e, char type, uint64_t n) {
             e->list[e->count - 1].why = NULL;
         }
     }
-    if (n > e->last_value)
+    if (b != NULL && n > e->last_value) /* one that is passed says nothing of ours */
         e->last_value = (size_t)n;
     begin_string(e, (size_t)n, b != NULL ? sg_block_room(b) : NULL);
     return true;
@@ -168,8 +168,10 @@ static bool begin_value(sg_entries *e, char type, uint64_t n) {
 static bool begin_answer(sg_entries *e, uint64_t n) {
     if (n > e->n_from)
         return broken(e, "an answer of more streams than were asked for");
+    if (n == 0) /* as if something had come: the next question would follow at once */
+        return broken(e, "an answer of no streams");
     e->streams = (size_t)n;
-    e->at = n > 0 ? SG_AT_STREAM : SG_AT_END;
+    e->at = SG_AT_STREAM;
     return true;
 }
 

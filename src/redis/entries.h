@@ -80,7 +80,7 @@ void sg_entries_fini(sg_entries *e);
 typedef enum sg_entries_state {
     SG_ENTRIES_MORE,  /* it is not whole yet */
     SG_ENTRIES_DONE,  /* it is */
-    SG_ENTRIES_OTHER, /* it is another answer, e.g. an error: no byte of it was used */
+    SG_ENTRIES_OTHER, /* it is no array: no byte of it was used. Right only where it is an error */
     SG_ENTRIES_BROKEN /* `fault` says why */
 } sg_entries_state;
 

@@ -52,8 +52,14 @@ static sg_entries *awaited(const sg_conn *c) {
     return c->phase == SG_CONN_UP && head != NULL ? head->into : NULL;
 }
 
+bool sg_exchange_ends_in_entries(const sg_conn *c) {
+    const sg_request *last = sg_requests_last(&c->requests);
+    return last != NULL && last->into != NULL;
+}
+
 bool sg_conn_begin(sg_conn *c) {
-    c->building = c->phase == SG_CONN_UP && awaited(c) == NULL && sg_requests_reserve(&c->requests);
+    c->building = c->phase == SG_CONN_UP && !sg_exchange_ends_in_entries(c) &&
+                  sg_requests_reserve(&c->requests);
     c->failed = false;
     c->answers = c->args_left = 0;
     c->from = sg_out_end(&c->out);
@@ -114,8 +120,14 @@ bool sg_conn_end(sg_conn *c, sg_result_fn *fn, void *arg, int64_t wait) {
     return end_request(c, (sg_request){.fn = fn, .arg = arg, .wait = wait});
 }
 
+/* A PING of ours may be unanswered, as one is sent when nothing was asked for long. */
+static bool alone(const sg_conn *c) {
+    const sg_request *head = sg_requests_head(&c->requests);
+    return head == NULL || (head->kind == SG_REQUEST_PING && c->requests.count == 1);
+}
+
 bool sg_conn_end_entries(sg_conn *c, sg_entries *into, sg_result_fn *fn, void *arg, int64_t wait) {
-    c->failed = c->failed || c->requests.count > 0 || c->answers != 1;
+    c->failed = c->failed || !alone(c) || c->answers != 1;
     return end_request(c, (sg_request){.into = into, .fn = fn, .arg = arg, .wait = wait});
 }
 
@@ -172,10 +184,14 @@ static bool let_go(sg_conn *c, const sg_request *head) {
     return head->answers != 1 || head->end <= c->out.total || sg_out_keep(&c->out, head->end);
 }
 
-static bool take_answer(sg_conn *c, sg_reply *r, int64_t now) {
+static sg_taken take_answer(sg_conn *c, sg_reply *r, int64_t now) {
     sg_request *head = sg_requests_head(&c->requests);
-    if (head == NULL || !let_go(c, head))
-        return false;
+    if (head == NULL)
+        return SG_UNASKED;
+    if (head->into != NULL && sg_reply_error(r) == NULL)
+        return SG_UNFIT;
+    if (!let_go(c, head))
+        return SG_NO_ROOM;
     bool kept = head->refusal == NULL && sg_reply_error(r) != NULL;
     if (kept)
         head->refusal = r;
@@ -183,14 +199,14 @@ static bool take_answer(sg_conn *c, sg_reply *r, int64_t now) {
         restart_clock(c, now);
         if (!kept)
             sg_reply_free(r);
-        return true;
+        return SG_TAKEN;
     }
     sg_request done = pop(c, now);
     finish(c, &done, r);
     if (!kept)
         sg_reply_free(r);
     sg_reply_free(done.refusal);
-    return true;
+    return SG_TAKEN;
 }
 
 static bool is_push(const sg_reply *r) {
@@ -218,11 +234,11 @@ static void take_push(sg_conn *c, sg_reply *r, int64_t now) {
     sg_reply_free(r);
 }
 
-bool sg_exchange_answer(sg_conn *c, sg_reply *r, int64_t now) {
+sg_taken sg_exchange_answer(sg_conn *c, sg_reply *r, int64_t now) {
     if (c->o.on_push == NULL || !is_push(r))
         return take_answer(c, r, now);
     take_push(c, r, now);
-    return true;
+    return SG_TAKEN;
 }
 
 size_t sg_exchange_place(const sg_conn *c, uint8_t **to, size_t *about) {
@@ -246,10 +262,8 @@ sg_entries_state sg_exchange_entries(sg_conn *c, const uint8_t *data, size_t n, 
     *fault = e->fault;
     if (state != SG_ENTRIES_DONE)
         return state;
-    if (!let_go(c, sg_requests_head(&c->requests))) {
-        *fault = "answered before it was asked";
+    if (!let_go(c, sg_requests_head(&c->requests)))
         return SG_ENTRIES_BROKEN;
-    }
     sg_request done = pop(c, now);
     done.fn(done.arg, &(sg_result){.status = SEG_OK});
     return state;

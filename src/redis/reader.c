@@ -117,6 +117,15 @@ void sg_reader_pass(sg_reader *r, size_t n) {
     r->at += n;
 }
 
+/* How many bytes the parser gets next. Each answer ends with the end of a line: a parser that gets no
+ * more than one line has nothing left when it has made an answer. */
+static size_t next_slice(const sg_reader *r) {
+    const uint8_t *from = r->chunk + r->at;
+    size_t n = r->have - r->at < SLICE ? r->have - r->at : SLICE;
+    const uint8_t *end = r->by_line ? memchr(from, '\n', n) : NULL;
+    return end != NULL ? (size_t)(end - from) + 1 : n;
+}
+
 sg_reply *sg_reader_next(sg_reader *r, const char **why) {
     *why = NULL;
     for (;;) {
@@ -129,7 +138,7 @@ sg_reply *sg_reader_next(sg_reader *r, const char **why) {
             return reply;
         if (r->at == r->have)
             return NULL;
-        size_t n = r->have - r->at < SLICE ? r->have - r->at : SLICE;
+        size_t n = next_slice(r);
         if (redisReaderFeed(r->parser, (const char *)r->chunk + r->at, n) != REDIS_OK) {
             *why = parser(r)->errstr;
             return NULL;

@@ -16,6 +16,7 @@ typedef struct sg_reader {
     uint8_t *chunk;    /* what the last receive brought: [at, have) is not parsed yet */
     size_t size, at, have;
     bool brimful; /* and that was all there was room for: more may be there */
+    bool by_line; /* bytes behind an answer are for another: see sg_reader_next */
 } sg_reader;
 
 bool sg_reader_init(sg_reader *r); /* false: no memory; as zeroed then. It must not be moved */
@@ -30,7 +31,8 @@ const uint8_t *sg_reader_rest(const sg_reader *r, size_t *n);
 void sg_reader_pass(sg_reader *r, size_t n);
 
 /* The next whole answer, the caller's: sg_reply_free. NULL: more bytes are needed, or the stream is
- * broken for good (no protocol of ours, no memory): then `*why` is its text, valid until fini. */
+ * broken for good (no protocol of ours, no memory): then `*why` is its text, valid until fini. It
+ * may have taken bytes of those that follow; with `by_line` it has not. */
 sg_reply *sg_reader_next(sg_reader *r, const char **why);
 /* It is broken, and the reason is that there was no memory. */
 bool sg_reader_starved(const sg_reader *r);

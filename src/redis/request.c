@@ -32,6 +32,10 @@ sg_request *sg_requests_head(const sg_requests *q) {
     return q->count > 0 ? &q->ring[q->head] : NULL;
 }
 
+sg_request *sg_requests_last(const sg_requests *q) {
+    return q->count > 0 ? &q->ring[(q->head + q->count - 1) & (q->cap - 1)] : NULL;
+}
+
 sg_request sg_requests_pop(sg_requests *q) {
     sg_request r = q->ring[q->head];
     q->head = (q->head + 1) & (q->cap - 1);

@@ -30,6 +30,7 @@ typedef struct sg_requests {
 bool sg_requests_reserve(sg_requests *q); /* room for one more; false: no memory */
 void sg_requests_push(sg_requests *q, sg_request r);
 sg_request *sg_requests_head(const sg_requests *q); /* NULL where there is none */
+sg_request *sg_requests_last(const sg_requests *q); /* the same */
 sg_request sg_requests_pop(sg_requests *q);
 void sg_requests_fini(sg_requests *q); /* what is left in it is forgotten; as zeroed after */
 #endif

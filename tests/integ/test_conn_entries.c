@@ -247,6 +247,11 @@ TEST(an_answer_of_another_form_ends_the_connection) {
         {"*1\r\n*2\r\n$1\r\na\r\n*1\r\n" ENTRY("1-5", "$3\r\nfour"), "another length"},
         {"*1\r\n*2\r\n$1\r\na\r\n*2\r\n" ENTRY("1-5", "$1\r\nv") "+OK\r\n", "not in the form"},
         {"*1111111111111111111111111111\r\n", "too long"},
+        {"*0\r\n", "no streams"},
+        {"+OK\r\n", "not in the form"},
+        {":1\r\n", "not in the form"},
+        {"$-1\r\n", "not in the form"},
+        {"$2\r\nno\r\n", "not in the form"},
     };
     bench b;
     open_bench(&b);
@@ -299,6 +304,91 @@ TEST(while_entries_are_awaited_nothing_else_is_asked) {
     RIG_WAIT(&b.t, o.calls == 1);
     CHECK_STR(o.text, "v");
     ask_and_answer(&b);
+    close_bench(&b);
+}
+
+/* Let the connection ask its silent server for a sign, and then ask for entries. */
+static void ask_behind_a_ping(bench *b, const char *early) {
+    outcome o;
+    sg_buf_clear(&b->shown);
+    b->calls = 0;
+    b->f.len = 0;
+    b->t.skew += 5001;
+    RIG_WAIT(&b->t, fake_got(&b->f, "PING\r\n"));
+    if (early[0] != '\0') { /* of its answer */
+        fake_say(&b->f, early);
+        rig_step(&b->t, 1000);
+    }
+    CHECK(ask(b));
+    CHECK(!ask(b));
+    CHECK(!rig_ask(&b->t, &o, 0, "GET k"));
+    CHECK_EQ(sg_conn_pending(b->t.conn), 1);
+    RIG_WAIT(&b->t, fake_got(&b->f, "$2\r\nbb\r\n$3\r\n1-4\r\n$3\r\n1-6\r\n"));
+}
+
+/* Both answers, cut somewhere. */
+TEST(entries_are_asked_for_behind_a_ping) {
+    static const char *const signs[] = {"+PONG\r\n", "-ERR \r*1\r\n", "$3\r\na\nb\r\n",
+                                        "*2\r\n$4\r\npong\r\n$0\r\n\r\n"};
+    bench b;
+    char all[300];
+    open_bench(&b);
+    for (size_t i = 0; i < sizeof signs / sizeof signs[0]; i++) {
+        size_t len = (size_t)snprintf(all, sizeof all, "%s%s", signs[i], two_streams);
+        for (size_t cut = 1; cut <= len; cut++) {
+            ask_behind_a_ping(&b, "");
+            fake_say_bytes(&b.f, all, cut);
+            rig_step(&b.t, 1000);
+            CHECK_EQ(b.calls, cut == len);
+            CHECK(!sg_conn_begin(b.t.conn) || cut == len);
+            fake_say_bytes(&b.f, all + cut, len - cut);
+            RIG_WAIT(&b.t, b.calls > 0);
+            check_answer(&b, in_two_streams);
+        }
+    }
+    CHECK_EQ(b.t.downs, 0);
+    close_bench(&b);
+}
+
+TEST(what_comes_behind_half_a_pong) {
+    bench b;
+    open_bench(&b);
+    for (int i = 0; i < 3; i++) {
+        ask_behind_a_ping(&b, "+PO");
+        b.again = i; /* answers that follow at once */
+        fake_say(&b.f, "NG\r\n-NOPERM no\r\n");
+        if (i > 0)
+            fake_say(&b.f, "*-1\r\n");
+        if (i > 1)
+            fake_say(&b.f, two_streams);
+        RIG_WAIT(&b.t, b.calls == i + 1);
+        CHECK_EQ(b.status, i == 0 ? SEG_EACCES : SEG_OK);
+        CHECK_EQ(sg_conn_pending(b.t.conn), 0);
+    }
+    CHECK_MEM(b.shown.data, b.shown.len, in_two_streams, strlen(in_two_streams));
+    CHECK_EQ(b.t.downs, 0);
+    close_bench(&b);
+}
+
+/* Each has its own time, which begins when the one before it is answered. */
+TEST(a_ping_before_entries_is_answered_in_time) {
+    bench b;
+    open_bench(&b);
+    ask_behind_a_ping(&b, "");
+    b.t.skew += 4000;
+    fake_say(&b.f, "+PONG\r\n");
+    rig_step(&b.t, 1000);
+    b.t.skew += 4000;
+    rig_step(&b.t, 0);
+    fake_say(&b.f, two_streams);
+    RIG_WAIT(&b.t, b.calls > 0);
+    check_answer(&b, in_two_streams);
+    ask_behind_a_ping(&b, "");
+    b.t.skew += 5001;
+    RIG_WAIT(&b.t, b.calls > 0);
+    CHECK(b.lost);
+    CHECK_EQ(b.calls, 1);
+    CHECK_CONTAINS(b.text, "did not answer within 5000 ms");
     close_bench(&b);
 }
 
@@ -357,6 +447,35 @@ TEST(no_memory_for_entries_is_no_fault_of_the_connection) {
     ask_and_answer(&b);
     CHECK_EQ(b.t.downs, 0);
     close_bench(&b);
+}
+
+/* An answer before the question was sent: what is unsent of it is kept, or memory was the reason. */
+TEST(no_memory_for_a_question_that_is_answered_before_it_is_sent) {
+    static const char *const answers[] = {"*-1\r\n", "-ERR no\r\n"};
+    static char key[5000];
+    memset(key, 'k', sizeof key);
+    for (size_t i = 0; i < 4; i++) {
+        bench b;
+        open_bench(&b);
+        sg_entries_expect(&b.in, from, 2, COUNT);
+        sg_conn_begin(b.t.conn);
+        sg_conn_command(b.t.conn, 4);
+        sg_conn_arg_str(b.t.conn, "XREAD");
+        sg_conn_arg_str(b.t.conn, "STREAMS");
+        sg_conn_arg_there(b.t.conn, key, sizeof key);
+        sg_conn_arg_str(b.t.conn, "1-1");
+        CHECK(sg_conn_end_entries(b.t.conn, &b.in, on_entries, &b, 0));
+        fake_say(&b.f, answers[i / 2]);
+        sg_alloc_fail_at(i % 2, 0);
+        sg_conn_ready(b.t.conn, POLLIN, rig_now(&b.t));
+        sg_alloc_fail_at(0, 0);
+        CHECK_EQ(b.calls, 1);
+        CHECK_EQ(b.lost, i % 2 > 0);
+        CHECK_EQ(b.t.downs, i % 2);
+        if (i % 2 > 0)
+            CHECK_CONTAINS(b.text, "memory");
+        close_bench(&b);
+    }
 }
 
 TEST(entries_that_do_not_come_in_time_end_the_connection) {

@@ -119,6 +119,24 @@ TEST(answers_that_make_no_sense) {
     tear_down(&b);
 }
 
+/* An entry that says to be one of those that were read: it is not delivered as that one, and reading
+ * goes on where it was. */
+TEST(an_entry_that_goes_back) {
+    bench b = set_up();
+    size_t n = 30 * PARTITIONS;
+    rig_spread(b.p, PARTITIONS, 0, (unsigned)n);
+    rig_take(b.k, b.in, n);
+    proxy_falsify(b.way, PROXY_REPLIES, "$4\r\n1-30\r\n", "$4\r\n1-07\r\n");
+    rig_spread(b.p, PARTITIONS, (unsigned)n, 1);
+    rig_take(b.k, b.in, n + 1);
+    CHECK(proxy_has_falsified(b.way));
+    CHECK_EQ(rig_stats(b.k).foreign, 1);
+    CHECK_EQ(b.in->number[n], n);
+    CHECK_EQ(b.in->d[n].id.offset, 30);
+    CHECK_EQ(rig_poll(b.k, b.in, 10, 200), 0);
+    tear_down(&b);
+}
+
 /* Larger than what a socket holds, and cut in the middle of the value. */
 TEST(large_answers_that_end_in_the_middle) {
     enum { BYTES = 60000, EACH = 30 };

@@ -227,6 +227,8 @@ static inline void sample_make(sg_rng *rng, sample *s) {
         with[i] = sg_rng_below(rng, 3) > 0;
         n += with[i];
     }
+    if (n == 0) /* one there is */
+        with[n++] = true;
     put_head(&s->bytes, '*', n);
     for (size_t i = 0; i < ASKED; i++) {
         if (!with[i])

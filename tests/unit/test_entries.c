@@ -39,7 +39,6 @@ static void check_reads(const char *text, const char *expected) {
 
 TEST(an_answer_may_be_of_nothing) {
     check_reads("*-1\r\n", "");
-    check_reads("*0\r\n", "");
     check_reads("*1\r\n" A("0"), "");
     check_reads("*2\r\n" A("0") STREAM("$1\r\ne", "0"), "");
 }
@@ -101,7 +100,7 @@ TEST(texts_that_are_too_long_are_not_those_before) {
 /* No byte after the answer is used: it is for another. */
 TEST(it_ends_where_it_ends) {
     static const char *const answers[] = {
-        "*-1\r\n", "*0\r\n", "*1\r\n" A("1") ENTRY("3-4", VALUE("$1\r\nv")),
+        "*-1\r\n", "*1\r\n" A("0"), "*1\r\n" A("1") ENTRY("3-4", VALUE("$1\r\nv")),
         "*1\r\n" A("1") ENTRY("3-4", "*1\r\n$1\r\nb\r\n"), "*1\r\n" A("1") ENTRY("3-4", "*-1\r\n")};
     sg_entries e;
     sg_pool *pool = sg_pool_new(0);
@@ -179,6 +178,7 @@ TEST(a_value_that_is_too_large_is_passed) {
     snprintf(head, sizeof head, SIZED, SIZE_MAX / 2); /* the largest number that is read */
     CHECK_EQ(feed_text(&e, head), SG_ENTRIES_MORE);
     CHECK_EQ(sg_entries_feed(&e, piece, PIECE, &used), SG_ENTRIES_MORE);
+    CHECK_LE(e.last_value, 1); /* nor are others expected to be so large */
     free(piece);
     sg_entries_fini(&e);
     sg_pool_free(pool);
@@ -216,6 +216,7 @@ static const struct {
     const char *text, *fault;
 } broken[] = {
     /* the answer */
+    {"*0\r\n", "an answer of no streams"},
     {"*6\r\n", "more streams than were asked for"},
     {"*9223372036854775807\r\n", "more streams than were asked for"},
     {"*9223372036854775808\r\n", "not in the form"},
@@ -392,7 +393,7 @@ TEST(an_answer_to_another_is_left_alone) {
         }
     }
     sg_entries_expect(&e, asked, ASKED, MOST); /* and the next one is ours again */
-    CHECK_EQ(feed_piece(&e, "*0\r\n", 4, &used), SG_ENTRIES_DONE);
+    CHECK_EQ(feed_piece(&e, "*-1\r\n", 5, &used), SG_ENTRIES_DONE);
     sg_entries_fini(&e);
 }
 
