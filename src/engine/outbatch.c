@@ -84,10 +84,12 @@ bool sg_outbatch_put(sg_outbatch *b, const seg_record *r, size_t size, const sg_
         return false;
     if (!sg_batch_add_sized(&b->writer, r, size))
         return false;
-    if (b->forwarding)
+    if (b->forwarding) {
         b->forwards[i] = *f;
-    else
+    } else {
         b->slots[i] = *slot;
+        __builtin_prefetch(&b->slots[i] + 1, 1); /* as the end of its records is */
+    }
     size_t bytes = b->writer.buf.len - SG_BATCH_HEADER;
     p->stats.queued++;
     p->stats.queued_bytes += bytes - b->bytes + sg_slot_size(b->forwarding);

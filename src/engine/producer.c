@@ -54,8 +54,10 @@ void sg_producer_widen(seg_producer *p, size_t bytes, size_t headers) {
 
 static seg_status check_record(const seg_producer *p, const seg_record *given, seg_record *r,
                                seg_error *err) {
-    seg_status s = sg_options_copy(r, sizeof *r, given, "record", err);
-    if (s != SEG_OK)
+    seg_status s = SEG_OK;
+    if (given->size == sizeof *r) /* mostly */
+        *r = *given;
+    else if ((s = sg_options_copy(r, sizeof *r, given, "record", err)) != SEG_OK)
         return s;
     size_t total = r->key.len + r->value.len, most = p->max_message + p->more_bytes;
     if (r->key.len > KEY_MAX)
