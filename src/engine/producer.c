@@ -15,7 +15,7 @@
 #define MIB             ((size_t)1024 * 1024)
 #define BATCH_COUNT_MAX 16384
 #define HEADERS_MAX     65535
-/* What an append costs beside its bytes is then a tenth of the whole (docs/performance.md). With what the server
+/* What an append costs beside its bytes is then a part that can be borne (docs/performance.md). With what the server
  * puts around it, an entry is one piece of its allocator's, which go by 256 KiB and then 320: a few bytes more
  * would cost it another 64 KiB for each batch. */
 #define MAX_BATCH (256 * 1024 - 512)
