@@ -435,6 +435,28 @@ TEST(what_a_message_costs_does_not_grow_with_the_partitions) {
     CHECK_LT(many, 4 * one + 200);
 }
 
+/* A question goes over all partitions. Where each brings one message, 5 ms lie between two: what comes
+ * meanwhile comes with the next. */
+TEST(a_trickle_over_many_partitions_is_read_at_a_pace) {
+    enum { PARTITIONS = 1000, N = 300, MS = 5 };
+    bench b = set_up(PARTITIONS);
+    b.k = rig_consumer(b.c, "s", &(rig_join){.group = "g", .session_timeout = 60000});
+    rig_settle(b.k, PARTITIONS);
+    int64_t start = test_now_ms();
+    long long before = rig_calls(b.s, "xread");
+    for (unsigned i = 0; i < N; i++) {
+        char key[24];
+        rig_queue(b.p, rig_key(key, i, PARTITIONS), i, 0);
+        rig_flush(b.p);
+    }
+    rig_take(b.k, b.in, N);
+    long long reads = rig_calls(b.s, "xread") - before;
+    /* Those that came first read a part of the partitions each. */
+    printf("%lld reads in %lld ms\n", reads, (long long)(test_now_ms() - start));
+    CHECK_LE(reads, (test_now_ms() - start) / MS + 30);
+    tear_down(&b);
+}
+
 /* ---- A server that is away, and answers that are lost --------------------------------------- */
 
 TEST(closing_does_not_spin_while_nothing_answers) {
