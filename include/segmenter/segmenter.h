@@ -9,6 +9,8 @@
  *              │                        partition 1 │ 0 1 2 3 ...
  *              └── consumer <── group ──┘ (owner, epoch, committed offset of each partition)
  *
+ * What operators and tools need (looking, moving, repairing) is in admin.h, which this includes.
+ *
  * Ownership  Each seg_X_open() is matched by one seg_X_close(); each function with an `out`
  *            object by that object's _free(). Both accept NULL. Every other returned pointer is
  *            borrowed from the object that it was asked of, and dies with it.
@@ -202,135 +204,11 @@ SEG_API seg_status seg_stream_create(seg_client *c, const char *stream,
  * thread. One script, and one for each partition, pipelined. */
 SEG_API seg_status seg_stream_delete(seg_client *c, const char *stream, seg_error *err);
 
-/* A sorted list of names, an immutable snapshot; any thread. */
-typedef struct seg_names seg_names;
-SEG_API size_t seg_names_count(const seg_names *n);
-SEG_API const char *seg_names_at(const seg_names *n, size_t i); /* NULL past the end */
-SEG_API void seg_names_free(seg_names *n);
-
-/* The namespace's streams. Any thread. One command. */
-SEG_API seg_status seg_stream_list(seg_names **out, seg_client *c, seg_error *err);
-
-/* One partition of a stream, as it was when asked. Members are only added at the end. */
-typedef struct seg_stream_partition {
-    uint64_t era;
-    uint64_t first;    /* offset of the oldest message that is kept */
-    uint64_t next;     /* offset that the next message will get */
-    uint64_t messages; /* next - first */
-} seg_stream_partition;
-
-/* A stream's settings and partitions, an immutable snapshot; any thread. */
-typedef struct seg_stream_info seg_stream_info;
-/* Errors: ENOENT, ELOST (a partition's state is missing). Any thread. One command for each
- * partition, pipelined. */
-SEG_API seg_status seg_stream_describe(seg_stream_info **out, seg_client *c, const char *stream,
-                                       seg_error *err);
-SEG_API const char *seg_stream_info_name(const seg_stream_info *s);
-SEG_API uint32_t seg_stream_info_partitions(const seg_stream_info *s);
-SEG_API uint64_t seg_stream_info_max_messages(const seg_stream_info *s); /* for each partition */
-SEG_API seg_on_full seg_stream_info_on_full(const seg_stream_info *s);
-SEG_API int64_t seg_stream_info_created(const seg_stream_info *s);   /* ms since 1970 */
-SEG_API uint64_t seg_stream_info_messages(const seg_stream_info *s); /* kept, all partitions */
-/* NULL where `partition` is not below seg_stream_info_partitions(). */
-SEG_API const seg_stream_partition *seg_stream_info_partition(const seg_stream_info *s,
-                                                              uint32_t partition);
-SEG_API void seg_stream_info_free(seg_stream_info *s);
-
 /* "block", "reject", "drop-oldest"; NULL for an unknown value. */
 SEG_API const char *seg_on_full_name(seg_on_full policy);
 
 /* The partition of a key: FNV-1a (32 bit) of its bytes, modulo `partitions` (which is not 0). */
 SEG_API uint32_t seg_partition_of(seg_bytes key, uint32_t partitions);
-
-/* ---- Groups ------------------------------------------------------------------------------- */
-
-/* The stream's groups. Errors: ENOENT. Any thread. Two commands. */
-SEG_API seg_status seg_group_list(seg_names **out, seg_client *c, const char *stream,
-                                  seg_error *err);
-
-/* Delete a group and its cursors. Errors: ENOENT, EEXIST (it has live members), EUNKNOWN (no
- * answer: make the call again). Any thread. One script, and one for each partition, pipelined. */
-SEG_API seg_status seg_group_delete(seg_client *c, const char *stream, const char *group,
-                                    seg_error *err);
-
-/* One partition in a group, as it was when asked. Members are only added at the end. */
-typedef struct seg_group_partition {
-    uint64_t era;
-    uint64_t committed; /* offset of the first message that is not acknowledged */
-    uint64_t next;      /* offset that the next message will get */
-    uint64_t lag;       /* next - committed, or next - first where the group was overtaken */
-    uint64_t acked;     /* messages acknowledged out of order, at or past `committed` */
-    uint64_t epoch;     /* of its latest owner; 0 before the first */
-    const char *owner;  /* member id; NULL where there is none */
-} seg_group_partition;
-
-/* A group's members and partitions, an immutable snapshot; any thread. */
-typedef struct seg_group_info seg_group_info;
-/* Errors: ENOENT (stream or group), ELOST. Any thread. One command for each partition and one
- * for the group, pipelined. */
-SEG_API seg_status seg_group_describe(seg_group_info **out, seg_client *c, const char *stream,
-                                      const char *group, seg_error *err);
-SEG_API const char *seg_group_info_name(const seg_group_info *g);
-SEG_API const char *seg_group_info_stream(const seg_group_info *g);
-SEG_API uint32_t seg_group_info_partitions(const seg_group_info *g);
-SEG_API uint64_t
-seg_group_info_lag(const seg_group_info *g); /* messages, exact, of all partitions */
-/* NULL where `partition` is not below seg_group_info_partitions(). */
-SEG_API const seg_group_partition *seg_group_info_partition(const seg_group_info *g,
-                                                            uint32_t partition);
-/* Its members with a live lease, in the order of their ids; `i` from 0. Past the last: NULL. */
-SEG_API size_t seg_group_info_members(const seg_group_info *g);
-SEG_API const char *seg_group_info_member(const seg_group_info *g, size_t i); /* its id */
-SEG_API const char *seg_group_info_host(const seg_group_info *g, size_t i);   /* host name */
-/* The partitions that member `i` owns, ascending; their number in `*n`. NULL and 0 past the
- * last. */
-SEG_API const uint32_t *seg_group_info_owned(const seg_group_info *g, size_t i, size_t *n);
-SEG_API void seg_group_info_free(seg_group_info *g);
-
-/* ---- Moving a group ------------------------------------------------------------------------ */
-
-typedef enum seg_seek_to {
-    SEG_SEEK_START = 1, /* the oldest message that is kept */
-    SEG_SEEK_END,       /* behind the newest one */
-    SEG_SEEK_OFFSET,    /* the offset `value` */
-    SEG_SEEK_TIME, /* the first message with a timestamp of `value` (ms since 1970) or later, taken
-                           as rising along the partition */
-    SEG_SEEK_BY    /* `value` messages on from where the group is; negative: back */
-} seg_seek_to;
-
-typedef struct seg_seek_options {
-    size_t size;
-    seg_seek_to to; /* no default */
-    int64_t value;
-    const uint32_t *partitions; /* only these; default: all */
-    size_t n_partitions;
-    bool execute;      /* do it; otherwise only plan */
-    bool while_active; /* also while the group has live members: they lose what they hold, and go on
-                          from the new place */
-} seg_seek_options;
-
-typedef struct seg_seek_step {
-    uint32_t partition;
-    uint64_t era;
-    uint64_t before; /* committed offset; UINT64_MAX where the group does not exist yet */
-    uint64_t after;  /* cut to what the partition holds */
-} seg_seek_step;
-
-/* What a seek does, or did; an immutable snapshot, by partition; any thread. */
-typedef struct seg_seek_plan seg_seek_plan;
-SEG_API size_t seg_seek_plan_count(const seg_seek_plan *p);
-SEG_API const seg_seek_step *seg_seek_plan_at(const seg_seek_plan *p,
-                                              size_t i); /* NULL past the end */
-SEG_API void seg_seek_plan_free(seg_seek_plan *p);
-
-/* Move a group's place in a stream. All that it had acknowledged past the new place is
- * forgotten. A group that does not exist is created there, where `execute` is set. Errors:
- * ENOENT (no such stream; SEG_SEEK_BY with no group), EEXIST (the group has live members),
- * EUNKNOWN (no answer: make the call again, but for SEG_SEEK_BY look first where the group is,
- * as it would move on from there), ELOST. Any thread. A script for each partition, and some
- * reads for SEG_SEEK_TIME, pipelined. */
-SEG_API seg_status seg_group_seek(seg_seek_plan **out, seg_client *c, const char *stream,
-                                  const char *group, const seg_seek_options *opts, seg_error *err);
 
 /* ---- Loss ----------------------------------------------------------------------------------- */
 
@@ -713,53 +591,10 @@ SEG_API void seg_consumer_stop(seg_consumer *c);
  * owner at once. Waits for the server at most command_timeout; past it, the lease runs out. */
 SEG_API void seg_consumer_close(seg_consumer *c);
 
-/* ---- Dead letters -------------------------------------------------------------------------- */
-
-/* The dead letters of one group of one stream: the stream "<stream>.<group>.dlq", which is
- * created with the first of them (one partition, 1000000 messages, policy block), or before by
- * whoever wants other settings. Its group "dlq" is what is still there: a letter that is
- * replayed or dropped is acknowledged by it. */
-typedef struct seg_dlq seg_dlq;
-
-typedef struct seg_letter {
-    seg_position at;     /* its place in the dead letters: what replay and drop take */
-    seg_position origin; /* where it came from */
-    uint32_t attempts;
-    const char *reason; /* "rejected", "max-attempts", "ack-timeout" or "crashed" */
-    const char *error;  /* the last reason that the application gave; "" where there is none */
-    int64_t first_failed, last_failed; /* ms since 1970 */
-    const seg_message *message;        /* as it was, without the headers that make a dead letter */
-    const char
-        *replaying; /* to this stream, by a replay that was interrupted: the next replay or drop
-                              finishes it. NULL mostly */
-} seg_letter;
-
-/* Errors: ENOENT (no such stream; no such dead letters: nothing was ever dead-lettered). One
- * thread at a time for the handle. Two scripts. */
-SEG_API seg_status seg_dlq_open(seg_dlq **out, seg_client *c, const char *stream, const char *group,
-                                seg_error *err);
-
-/* The next letter, in the order of its partition, of what is there; `*out` is NULL past the
- * last. Borrowed until the next call for the handle. Takes no part in any group and changes
- * nothing. A read now and then. Errors: ENOENT (deleted), ELOST. */
-SEG_API seg_status seg_dlq_next(const seg_letter **out, seg_dlq *q, seg_error *err);
-/* Begin again with the first. */
-SEG_API void seg_dlq_rewind(seg_dlq *q);
-
-/* Send letters to the stream `to` (NULL: where they came from) and remove them here: each is in
- * one of both places in the end, once, also where this is interrupted anywhere and called again.
- * `done`: how many, also on failure. Those that are not there (any more) are passed over.
- * Errors: EEXIST (somebody else is at it; one who died at it is waited for, 6 s at most), EFULL
- * and ETIMEDOUT (what was begun is finished by the next call), ENOENT (no such stream), EPROTO
- * (a letter that no stream takes: drop it), ELOST. Waits. */
-SEG_API seg_status seg_dlq_replay(seg_dlq *q, const seg_position *at, size_t n, const char *to,
-                                  size_t *done, seg_error *err);
-/* Remove letters. As seg_dlq_replay. */
-SEG_API seg_status seg_dlq_drop(seg_dlq *q, const seg_position *at, size_t n, size_t *done,
-                                seg_error *err);
-SEG_API void seg_dlq_close(seg_dlq *q);
-
 #if defined(__cplusplus)
 }
 #endif
+
+#include <segmenter/admin.h>
+
 #endif
