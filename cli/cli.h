@@ -35,17 +35,25 @@ enum {
 typedef struct cli_globals {
     const char *url;
     const char *name_space;
+    const char *context;
+    const char *password_file;
     bool url_given; /* by an option or the environment */
     bool name_space_given;
     bool verbose;
+    bool trace;
     bool help;
     bool version;
+    void *owned[3]; /* what the members above point to, and nobody else frees */
 } cli_globals;
+
+struct cli_command;
 
 /* One run of a command, as the command line asked for it. */
 typedef struct cli_run {
+    const struct cli_command *command;
     const cli_globals *globals;
-    const void *opts; /* the command's own options struct */
+    const void *opts;                /* the command's own options struct */
+    const struct cli_output *output; /* of those that have columns; see listing.h */
     const char *const *args;
     size_t n_args;
 } cli_run;
@@ -60,17 +68,39 @@ typedef struct cli_command {
     const cli_opt *opts;
     size_t n_opts;
     size_t opts_size;
-    bool hidden; /* for the command's own use */
+    const struct cli_column *columns; /* of what it lists: gives it --json, --csv and so on */
+    size_t n_columns;
+    bool hidden;   /* for the command's own use */
+    bool any_word; /* its first argument is no name */
+    bool local;    /* needs no server: the globals are as the command line gives them */
     int (*run)(const cli_run *run);
 } cli_command;
 
-extern const cli_command cli_stream_create, cli_stream_ls, cli_stream_info, cli_stream_rm;
-extern const cli_command cli_produce, cli_consume;
-extern const cli_command cli_group_ls, cli_group_describe, cli_group_seek, cli_group_rm;
-extern const cli_command cli_dlq_ls, cli_dlq_show, cli_dlq_replay, cli_dlq_drop;
-extern const cli_command cli_server_command, cli_demo, cli_demo_consumer;
-extern const cli_command cli_bench_produce, cli_bench_consume, cli_bench_sync, cli_bench_e2e;
-extern const cli_command cli_bench_rebalance, cli_bench_idle, cli_bench_member;
+/* The commands, and the words that several of them begin with (commands.c). */
+typedef struct cli_family {
+    const char *name, *brief;
+} cli_family;
+extern const cli_command *const cli_commands[];
+extern const size_t cli_n_commands;
+extern const cli_family cli_families[];
+extern const size_t cli_n_families;
+/* The command of that name; of `family` where that is not NULL. NULL: there is none. */
+const cli_command *cli_find_command(const char *family, const char *word);
+bool cli_is_family(const char *word);
+/* Is it one of the family? */
+bool cli_in_family(const cli_command *c, const char *family);
+
+/* Of all commands (globals.c). */
+extern const cli_opt cli_global_opts[];
+extern const size_t cli_n_global_opts;
+/* Give what the command line left open its value: from the environment, the context, the defaults;
+ * and the password its place. Returns an exit code. */
+int cli_globals_complete(cli_globals *g);
+void cli_globals_fini(cli_globals *g);
+
+/* help.c */
+void cli_help_all(const char *family);
+void cli_help_command(const cli_command *c);
 
 #define CLI_COUNT(array) (sizeof(array) / sizeof *(array))
 
@@ -79,8 +109,14 @@ extern const cli_command cli_bench_rebalance, cli_bench_idle, cli_bench_member;
 /* The word before each report: "segmenter" at first, then "segmenter produce" and so on. */
 void cli_set_who(const char *who);
 
+/* From now on each report is a JSON object: {"error":{"code","message","hint"}}, of a library error
+ * with its status as the code, otherwise "usage" or "failure"; and {"note":{"message"}}. */
+void cli_report_json(void);
+
 /* Learn the password in `text`, if it holds a URL with one, so that no report shows it. */
 void cli_hide_password(const char *text);
+/* Write stars over it, in place. */
+void cli_cover_password(char *text);
 void cli_forget_passwords(void);
 
 /* Print one line; cli_usage returns CLI_USAGE and cli_failure CLI_FAILURE. */
@@ -98,7 +134,7 @@ int cli_close_stdout(int code);
 /* Write out what stdout holds. False, with a report, where that failed. */
 bool cli_flush_stdout(void);
 
-/* ---- Memory (report.c). Out of memory ends the command with a report. ------------------------ */
+/* ---- Memory (memory.c). Out of memory ends the command with a report. ------------------------ */
 
 void *cli_alloc(size_t count, size_t size); /* zeroed */
 void *cli_grow(void *block, size_t count, size_t size);

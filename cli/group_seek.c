@@ -3,10 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli.h"
-#include "json.h"
+#include "listing.h"
 #include "place.h"
-#include "table.h"
 
 enum { PARTITIONS_MAX = 4096 };
 
@@ -16,7 +14,6 @@ typedef struct seek_opts {
     cli_list partitions;
     bool execute;
     bool while_active;
-    bool json;
 } seek_opts;
 
 static const cli_opt seek_table[] = {
@@ -47,10 +44,17 @@ static const cli_opt seek_table[] = {
      .at = offsetof(seek_opts, while_active),
      .text = "also while the group has live members: they lose what they hold, and go on from the "
              "new place"},
-    {.name = "json",
-     .type = CLI_FLAG,
-     .at = offsetof(seek_opts, json),
-     .text = "print one JSON object a line"},
+};
+
+static const cli_column columns[] = {
+    {"GROUP", "group", CLI_COLUMN_TEXT, CLI_COLUMN_DATA, false, "the group"},
+    {"STREAM", "stream", CLI_COLUMN_TEXT, CLI_COLUMN_DATA, false, "its stream"},
+    {"PARTITION", "partition", CLI_COLUMN_COUNT, 0, false, "a partition of it"},
+    {"ERA", "era", CLI_COLUMN_COUNT, CLI_COLUMN_DATA, false, "the generation of its log"},
+    {"BEFORE", "before", CLI_COLUMN_COUNT, 0, false, "the offset that the group would read next"},
+    {"AFTER", "after", CLI_COLUMN_COUNT, 0, false, "the one that it reads next now, or would"},
+    {"DELTA", "delta", CLI_COLUMN_CHANGE, 0, false, "from before to after"},
+    {"EXECUTED", "executed", CLI_COLUMN_FLAG, CLI_COLUMN_DATA, false, "was it done?"},
 };
 
 /* ---- What is asked for ----------------------------------------------------------------------- */
@@ -105,52 +109,26 @@ static bool read_partitions(uint32_t **out, const cli_list *list) {
 
 /* ---- What comes of it ------------------------------------------------------------------------ */
 
-static void print_json(const seg_seek_step *step, const char *stream, const char *group,
-                       bool executed) {
-    bool known = step->before != UINT64_MAX;
-    json_t *object = cli_json_object();
-    cli_json_text(object, "group", group);
-    cli_json_text(object, "stream", stream);
-    cli_json_number(object, "partition", step->partition);
-    cli_json_number(object, "era", step->era);
-    cli_json_add(object, "before", known ? json_integer((json_int_t)step->before) : json_null());
-    cli_json_number(object, "after", step->after);
-    cli_json_add(object, "delta",
-                 known ? json_integer((json_int_t)(step->after - step->before)) : json_null());
-    cli_json_add(object, "executed", json_boolean(executed));
-    cli_json_print(stdout, object);
-}
-
-static void print_row(cli_table *table, const seg_seek_step *step) {
-    cli_table_add(table, "%" PRIu32, step->partition);
-    if (step->before == UINT64_MAX) {
-        cli_table_add(table, "-");
-        cli_table_add(table, "%" PRIu64, step->after);
-        cli_table_add(table, "-");
-    } else {
-        int64_t delta = (int64_t)(step->after - step->before);
-        cli_table_add(table, "%" PRIu64, step->before);
-        cli_table_add(table, "%" PRIu64, step->after);
-        cli_table_add(table, delta ? "%+" PRId64 : "%" PRId64, delta);
-    }
-}
-
-static void print_plan(const seg_seek_plan *plan, const seek_opts *o, const char *group) {
-    static const char *const headings[] = {"PARTITION", "BEFORE", "AFTER", "DELTA"};
-    cli_table table;
-    cli_table_init(&table, "rrrr", headings);
+static void print_plan(const cli_run *run, const seg_seek_plan *plan) {
+    const seek_opts *o = run->opts;
+    cli_listing l;
+    cli_listing_init(&l, run);
     for (size_t i = 0; i < seg_seek_plan_count(plan); i++) {
         const seg_seek_step *step = seg_seek_plan_at(plan, i);
-        if (o->json) {
-            print_json(step, o->stream, group, o->execute);
+        cli_put_text(&l, run->args[0]);
+        cli_put_text(&l, o->stream);
+        cli_put_count(&l, step->partition);
+        cli_put_count(&l, step->era);
+        cli_put_count(&l, step->before);
+        cli_put_count(&l, step->after);
+        if (step->before == SEG_UNKNOWN) {
+            cli_put_unknown(&l);
         } else {
-            print_row(&table, step);
+            cli_put_signed(&l, (int64_t)(step->after - step->before));
         }
+        cli_put_flag(&l, o->execute);
     }
-    if (!o->json) {
-        cli_table_print(&table, stdout);
-    }
-    cli_table_fini(&table);
+    cli_listing_end(&l);
     if (!o->execute) {
         cli_note("nothing was done; add --execute to do it");
     }
@@ -167,7 +145,7 @@ static int seek(const cli_run *run, const seg_seek_options *opts) {
     seg_seek_plan *plan;
     seg_status status = seg_group_seek(&plan, client, o->stream, run->args[0], opts, &err);
     if (status == SEG_OK) {
-        print_plan(plan, o, run->args[0]);
+        print_plan(run, plan);
         seg_seek_plan_free(plan);
     } else {
         code = cli_error(&err);
@@ -219,5 +197,7 @@ const cli_command cli_group_seek = {
     .opts = seek_table,
     .n_opts = CLI_COUNT(seek_table),
     .opts_size = sizeof(seek_opts),
+    .columns = columns,
+    .n_columns = CLI_COUNT(columns),
     .run = run_seek,
 };

@@ -9,7 +9,7 @@
 
 static json_t *must(json_t *value) {
     if (!value) {
-        cli_failure("out of memory");
+        fputs("segmenter: out of memory\n", stderr);
         exit(CLI_FAILURE);
     }
     return value;
@@ -22,7 +22,8 @@ void cli_json_add(json_t *object, const char *name, json_t *value) {
 }
 
 void cli_json_number(json_t *object, const char *name, uint64_t value) {
-    cli_json_add(object, name, json_integer((json_int_t)value));
+    cli_json_add(object, name,
+                 value == UINT64_MAX ? json_null() : json_integer((json_int_t)value));
 }
 
 void cli_json_real(json_t *object, const char *name, double value) {
@@ -61,12 +62,14 @@ static json_t *base64_of(seg_bytes bytes) {
     return text;
 }
 
-static void add_bytes(json_t *object, const char *name, const char *name_b64, seg_bytes bytes) {
+void cli_json_bytes(json_t *object, const char *name, seg_bytes bytes) {
     json_t *text = text_of(bytes);
     if (text) {
         cli_json_add(object, name, text);
     } else {
-        cli_json_add(object, name_b64, base64_of(bytes));
+        char *other = cli_format("%s_b64", name);
+        cli_json_add(object, other, base64_of(bytes));
+        free(other);
     }
 }
 
@@ -94,13 +97,13 @@ static json_t *headers_of(const seg_message *m) {
 }
 
 void cli_json_key(json_t *object, const seg_message *m) {
-    add_bytes(object, "key", "key_b64", seg_message_key(m));
+    cli_json_bytes(object, "key", seg_message_key(m));
 }
 
 void cli_json_content(json_t *object, const seg_message *m) {
     cli_json_add(object, "ts_ms", json_integer(seg_message_timestamp(m)));
     cli_json_key(object, m);
-    add_bytes(object, "value", "value_b64", seg_message_value(m));
+    cli_json_bytes(object, "value", seg_message_value(m));
     cli_json_add(object, "headers", headers_of(m));
 }
 

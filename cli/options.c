@@ -142,22 +142,30 @@ void cli_opts_fini(cli_opt_set *set) {
     }
 }
 
+bool cli_parse_environment(cli_opt_set *set) {
+    for (size_t i = 0; i < set->n; i++) {
+        const cli_opt *opt = &set->opts[i];
+        const char *env = opt->env && is_unset(set, opt) ? getenv(opt->env) : NULL;
+        if (env && *env && !set_value(set, opt, opt->env, env)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 bool cli_parse_rest(cli_opt_set *set) {
+    if (!cli_parse_environment(set)) {
+        return false;
+    }
     for (size_t i = 0; i < set->n; i++) {
         const cli_opt *opt = &set->opts[i];
         if (!is_unset(set, opt)) {
             continue;
         }
-        const char *env = opt->env ? getenv(opt->env) : NULL;
-        if (env && *env) {
-            if (!set_value(set, opt, opt->env, env)) {
-                return false;
-            }
-        } else if (opt->fallback) {
-            if (!set_value(set, opt, opt->name, opt->fallback)) {
-                return false;
-            }
-        } else if (opt->required) {
+        if (opt->fallback && !set_value(set, opt, opt->name, opt->fallback)) {
+            return false;
+        }
+        if (opt->required) {
             if (opt->letter) {
                 cli_usage("missing option -%c %s", opt->letter, opt->arg);
             } else {
@@ -304,7 +312,7 @@ void cli_wrap(FILE *out, const char *text, size_t indent) {
 }
 
 /* Range, default and environment variable, as one sentence after the option's text. */
-static char *limits(const cli_opt *opt) {
+char *cli_opt_limits(const cli_opt *opt) {
     char range[96] = "", low[24], high[24];
     if (opt->type == CLI_NUMBER && opt->max == INT64_MAX) {
         snprintf(range, sizeof range, "at least %" PRId64, opt->min);
@@ -349,7 +357,7 @@ void cli_opts_help(FILE *out, const cli_opt *opts, size_t n) {
         }
         char *left = cli_format("  %s--%s%s%s", letter, opt->name, opt->arg ? " " : "",
                                 opt->arg ? opt->arg : "");
-        char *range = limits(opt);
+        char *range = cli_opt_limits(opt);
         char *right = cli_format("%s%s", opt->text, range);
         int width = HELP_TEXT_COLUMN;
         if (strlen(left) + 2 > HELP_TEXT_COLUMN) {

@@ -52,7 +52,8 @@ typedef struct cli_parser {
     int next;            /* the word that comes next */
     const char *bundle;  /* the rest of a bundle of short options, or NULL */
     bool ended;          /* `--` was seen */
-    cli_opt_set sets[2]; /* the global options, and the command's once it is known */
+    /* The global options; once the command is known its own, and those of what lists. */
+    cli_opt_set sets[3];
     size_t n_sets;
 } cli_parser;
 
@@ -72,11 +73,17 @@ cli_parsed cli_parse_word(cli_parser *p, const char **word);
  * report, where the environment's value is wrong or a required option is missing. */
 bool cli_parse_rest(cli_opt_set *set);
 
+/* Only the first half of it: no defaults, and nothing is required yet. */
+bool cli_parse_environment(cli_opt_set *set);
+
 /* Free what the set's values own. */
 void cli_opts_fini(cli_opt_set *set);
 
 /* Print the table as help. */
 void cli_opts_help(FILE *out, const cli_opt *opts, size_t n);
+
+/* " (1 to 4096; required)": what stands behind an option's text. The caller frees it. */
+char *cli_opt_limits(const cli_opt *opt);
 
 /* Print `text` from column `indent` on, broken between words; newlines are kept. */
 void cli_wrap(FILE *out, const char *text, size_t indent);

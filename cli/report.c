@@ -10,16 +10,22 @@
 #include <string.h>
 
 #include "cli.h"
+#include "json.h"
 #include "text.h"
 
 enum { MAX_SECRETS = 32, MIN_SECRET = 3, REPORT_MAX = 4096 };
 
 static const char *who = "segmenter";
+static bool as_json;
 static char *secrets[MAX_SECRETS];
 static size_t n_secrets;
 
 void cli_set_who(const char *name) {
     who = name;
+}
+
+void cli_report_json(void) {
+    as_json = true;
 }
 
 /* ---- Passwords ------------------------------------------------------------------------------ */
@@ -95,6 +101,15 @@ void cli_hide_password(const char *text) {
     }
 }
 
+void cli_cover_password(char *text) {
+    char *rest = strstr(text, "://");
+    char *at = rest ? strrchr(rest, '@') : NULL;
+    char *colon = at ? memchr(rest + 3, ':', (size_t)(at - rest - 3)) : NULL;
+    if (colon) {
+        memset(colon + 1, '*', (size_t)(at - colon - 1));
+    }
+}
+
 static size_t secret_at(const char *text) {
     size_t longest = 0;
     for (size_t i = 0; i < n_secrets; i++) {
@@ -125,26 +140,70 @@ static void mask(char *out, size_t cap, const char *text) {
 
 /* ---- Reports --------------------------------------------------------------------------------- */
 
-/* What a report quotes can come from anywhere: it must not command the terminal. */
-__attribute__((format(printf, 1, 0))) static void say(const char *format, va_list args) {
+/* What to do next, where the message does not know. */
+static const char *hint_for(seg_status status) {
+    switch (status) {
+    case SEG_EINVAL:
+        return "see --help";
+    case SEG_ENOENT:
+        return "see what there is: segmenter stream ls, segmenter group ls";
+    case SEG_EEXIST:
+        return "look at what is there: segmenter stream info, segmenter group describe";
+    case SEG_ECONN:
+    case SEG_ETIMEDOUT:
+        return "see whether the server runs and the URL is right: segmenter check connection";
+    case SEG_EACCES:
+    case SEG_ESERVER:
+    case SEG_EOOM:
+        return "see what the server lacks: segmenter doctor";
+    case SEG_EUNKNOWN:
+        return "look whether it was done, and give the command again";
+    default:
+        return NULL;
+    }
+}
+
+static void print_json(const char *kind, const char *code, const char *message, const char *hint) {
+    json_t *inner = json_object(), *object = json_object();
+    if (code) {
+        cli_json_text(inner, "code", code);
+    }
+    cli_json_text(inner, "message", message);
+    if (code) {
+        cli_json_text(inner, "hint", hint);
+    }
+    cli_json_add(object, kind, inner);
+    cli_json_print(stderr, object);
+}
+
+/* `code`: of an error; NULL for what is none. What a report quotes can come from anywhere: it must
+ * not command the terminal. */
+__attribute__((format(printf, 3, 0))) static void say(const char *code, const char *hint,
+                                                      const char *format, va_list args) {
     char text[REPORT_MAX], masked[REPORT_MAX], clean[REPORT_MAX];
     vsnprintf(text, sizeof text, format, args);
     mask(masked, sizeof masked, text);
     cli_text_clean(clean, sizeof clean, (seg_bytes){masked, strlen(masked)});
-    fprintf(stderr, "%s: %s\n", who, clean);
+    if (as_json) {
+        print_json(code ? "error" : "note", code, clean, hint);
+    } else {
+        fprintf(stderr, "%s: %s\n", who, clean);
+    }
 }
 
 void cli_note(const char *format, ...) {
     va_list args;
     va_start(args, format);
-    say(format, args);
+    say(NULL, NULL, format, args);
     va_end(args);
 }
 
 int cli_usage(const char *format, ...) {
     va_list args;
     va_start(args, format);
-    say(format, args);
+    char hint[160];
+    snprintf(hint, sizeof hint, "see %s --help", who);
+    say("usage", hint, format, args);
     va_end(args);
     return CLI_USAGE;
 }
@@ -152,7 +211,7 @@ int cli_usage(const char *format, ...) {
 int cli_failure(const char *format, ...) {
     va_list args;
     va_start(args, format);
-    say(format, args);
+    say("failure", NULL, format, args);
     va_end(args);
     return CLI_FAILURE;
 }
@@ -176,8 +235,16 @@ int cli_exit_code(seg_status status) {
     }
 }
 
+__attribute__((format(printf, 2, 3))) static void say_error(seg_status status, const char *format,
+                                                            ...) {
+    va_list args;
+    va_start(args, format);
+    say(seg_status_name(status), hint_for(status), format, args);
+    va_end(args);
+}
+
 int cli_error(const seg_error *err) {
-    cli_note("%s", err->text[0] ? err->text : seg_status_text(err->status));
+    say_error(err->status, "%s", err->text[0] ? err->text : seg_status_text(err->status));
     return cli_exit_code(err->status);
 }
 
@@ -202,37 +269,6 @@ int cli_close_stdout(int code) {
         return code == CLI_OK ? CLI_FAILURE : code;
     }
     return code;
-}
-
-/* ---- Memory ---------------------------------------------------------------------------------- */
-
-static void *must(void *block) {
-    if (!block) {
-        fputs("segmenter: out of memory\n", stderr);
-        exit(CLI_FAILURE);
-    }
-    return block;
-}
-
-void *cli_alloc(size_t count, size_t size) {
-    return must(calloc(count ? count : 1, size ? size : 1));
-}
-
-void *cli_grow(void *block, size_t count, size_t size) {
-    return must(size && count > SIZE_MAX / size ? NULL : realloc(block, count * size));
-}
-
-char *cli_format(const char *format, ...) {
-    va_list args, again;
-    va_start(args, format);
-    va_copy(again, args);
-    int len = vsnprintf(NULL, 0, format, args);
-    va_end(args);
-    size_t size = len < 0 ? 1 : (size_t)len + 1;
-    char *text = cli_alloc(size, 1);
-    vsnprintf(text, size, format, again);
-    va_end(again);
-    return text;
 }
 
 void cli_forget_passwords(void) {

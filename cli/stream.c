@@ -5,7 +5,7 @@
 
 #include "cli.h"
 #include "json.h"
-#include "table.h"
+#include "listing.h"
 #include "text.h"
 
 /* ---- create ---------------------------------------------------------------------------------- */
@@ -94,116 +94,133 @@ static int run_create(const cli_run *run) {
 
 /* ---- ls -------------------------------------------------------------------------------------- */
 
-typedef struct json_opts {
-    bool json;
-} json_opts;
-
-static const cli_opt json_table[] = {
-    {.name = "json",
-     .type = CLI_FLAG,
-     .at = offsetof(json_opts, json),
-     .text = "print one JSON object a line"},
+static const cli_column stream_columns[] = {
+    {"STREAM", "stream", CLI_COLUMN_TEXT, 0, false, "its name"},
+    {"PARTITIONS", "partition_count", CLI_COLUMN_COUNT, 0, false, "how many it has"},
+    {"SIZE", "max_messages", CLI_COLUMN_COUNT, 0, false, "messages that each partition keeps"},
+    {"ON-FULL", "on_full", CLI_COLUMN_TEXT, 0, false, "what an append to a full partition does"},
+    {"MESSAGES", "messages", CLI_COLUMN_COUNT, 0, false, "messages that are kept"},
+    {"APPENDED", "appended", CLI_COLUMN_COUNT, CLI_COLUMN_DATA, false, "since it was created"},
+    {"GROUPS", "group_count", CLI_COLUMN_COUNT, 0, false, "how many there are"},
+    {"CREATED", "created_ms", CLI_COLUMN_TIME, 0, false, "when it was created"},
+    {"STATUS", "status", CLI_COLUMN_TEXT, 0, false, "ok, or damaged: a part of its data is missing"},
 };
 
-static void add_row(cli_table *t, const seg_stream_info *info) {
-    char created[32];
-    cli_text_time(created, seg_stream_info_created(info));
-    cli_table_add(t, "%s", seg_stream_info_name(info));
-    cli_table_add(t, "%" PRIu32, seg_stream_info_partitions(info));
-    cli_table_add(t, "%" PRIu64, seg_stream_info_max_messages(info));
-    cli_table_add(t, "%s", seg_on_full_name(seg_stream_info_on_full(info)));
-    cli_table_add(t, "%" PRIu64, seg_stream_info_messages(info));
-    cli_table_add(t, "%s", created);
-}
-
-static json_t *json_settings(const seg_stream_info *info) {
-    json_t *object = cli_json_object();
-    cli_json_text(object, "stream", seg_stream_info_name(info));
-    cli_json_number(object, "partition_count", seg_stream_info_partitions(info));
-    cli_json_number(object, "max_messages", seg_stream_info_max_messages(info));
-    cli_json_text(object, "on_full", seg_on_full_name(seg_stream_info_on_full(info)));
-    cli_json_number(object, "messages", seg_stream_info_messages(info));
-    cli_json_add(object, "created_ms", json_integer(seg_stream_info_created(info)));
-    return object;
-}
-
-static int list(seg_client *client, bool json) {
-    static const char *const headings[] = {"STREAM",  "PARTITIONS", "SIZE",
-                                           "ON-FULL", "MESSAGES",   "CREATED"};
-    seg_error err;
-    seg_names *names;
-    if (seg_stream_list(&names, client, &err) != SEG_OK) {
-        return cli_error(&err);
-    }
-    cli_table table;
-    cli_table_init(&table, "lrrlrl", headings);
-    int code = CLI_OK;
-    for (size_t i = 0; i < seg_names_count(names); i++) {
-        seg_stream_info *info;
-        seg_status status = seg_stream_describe(&info, client, seg_names_at(names, i), &err);
-        if (status == SEG_ENOENT) {
-            continue; /* deleted since the names were read */
-        }
-        if (status != SEG_OK) {
-            code = cli_error(&err);
-            continue;
-        }
-        if (json) {
-            cli_json_print(stdout, json_settings(info));
-        } else {
-            add_row(&table, info);
-        }
-        seg_stream_info_free(info);
-    }
-    if (!json) {
-        cli_table_print(&table, stdout);
-    }
-    cli_table_fini(&table);
-    seg_names_free(names);
-    return code;
+static void put_status(cli_listing *l, seg_status status) {
+    cli_put_text(l, status == SEG_OK ? "ok" : "damaged");
+    cli_put_colour(l, status == SEG_OK ? CLI_GREEN : CLI_RED);
 }
 
 static int run_ls(const cli_run *run) {
-    const json_opts *o = run->opts;
     seg_client *client;
+    seg_error err;
+    seg_streams *streams;
     int code = cli_open(&client, run->globals, false);
     if (code != CLI_OK) {
         return code;
     }
-    code = list(client, o->json);
+    if (seg_stream_overview(&streams, client, &err) == SEG_OK) {
+        cli_listing l;
+        cli_listing_init(&l, run);
+        for (size_t i = 0; i < seg_streams_count(streams); i++) {
+            const seg_stream_summary *s = seg_streams_at(streams, i);
+            bool known = s->status != SEG_EPROTO;
+            cli_put_text(&l, s->name);
+            cli_put_count(&l, known ? s->partitions : SEG_UNKNOWN);
+            cli_put_count(&l, known ? s->max_messages : SEG_UNKNOWN);
+            cli_put_text(&l, known ? seg_on_full_name(s->on_full) : NULL);
+            cli_put_count(&l, s->messages);
+            cli_put_count(&l, s->appended);
+            cli_put_count(&l, s->groups);
+            cli_put_time(&l, s->created);
+            put_status(&l, s->status);
+        }
+        cli_listing_end(&l);
+        seg_streams_free(streams);
+    } else {
+        code = cli_error(&err);
+    }
     seg_client_close(client);
     return code;
 }
 
 /* ---- info ------------------------------------------------------------------------------------ */
 
-static void print_info(const seg_stream_info *info) {
-    static const char *const settings[] = {"STREAM",  "PARTITIONS", "SIZE",
-                                           "ON-FULL", "MESSAGES",   "CREATED"};
-    static const char *const columns[] = {"PARTITION", "ERA", "FIRST", "NEXT", "MESSAGES"};
-    cli_table table;
-    cli_table_init(&table, "lrrlrl", settings);
-    add_row(&table, info);
-    cli_table_print(&table, stdout);
-    cli_table_fini(&table);
+typedef struct info_opts {
+    bool partitions;
+} info_opts;
 
-    fputc('\n', stdout);
-    cli_table_init(&table, "rrrrr", columns);
+static const cli_opt info_table[] = {
+    {.name = "partitions",
+     .type = CLI_FLAG,
+     .at = offsetof(info_opts, partitions),
+     .text = "only the partitions, one a line, also with --json"},
+};
+
+static const cli_column partition_columns[] = {
+    {"PARTITION", "partition", CLI_COLUMN_COUNT, 0, false, "its number"},
+    {"ERA", "era", CLI_COLUMN_COUNT, 0, false, "the generation of its log"},
+    {"FIRST", "first", CLI_COLUMN_COUNT, 0, false, "offset of the oldest message that is kept"},
+    {"NEXT", "next", CLI_COLUMN_COUNT, 0, false, "offset that the next message will get"},
+    {"MESSAGES", "messages", CLI_COLUMN_COUNT, 0, false, "messages that are kept"},
+    {"SLOT", "slot", CLI_COLUMN_COUNT, CLI_COLUMN_DATA, false, "of its keys in a cluster"},
+    {"PRODUCERS", "producers", CLI_COLUMN_COUNT, CLI_COLUMN_DATA, false,
+     "those in use, and those of the last hour"},
+    {"FOREIGN", "foreign", CLI_COLUMN_COUNT, CLI_COLUMN_DATA, false,
+     "entries of somebody else that were taken out of its log"},
+    {"STATUS", "status", CLI_COLUMN_TEXT, 0, false, "ok, or damaged: a part of its data is missing"},
+};
+
+static void list_partitions(const cli_run *run, const seg_stream_info *info) {
+    cli_listing l;
+    cli_listing_init(&l, run);
     for (uint32_t i = 0; i < seg_stream_info_partitions(info); i++) {
         const seg_stream_partition *p = seg_stream_info_partition(info, i);
-        cli_table_add(&table, "%" PRIu32, i);
-        cli_table_add(&table, "%" PRIu64, p->era);
-        cli_table_add(&table, "%" PRIu64, p->first);
-        cli_table_add(&table, "%" PRIu64, p->next);
-        cli_table_add(&table, "%" PRIu64, p->messages);
+        cli_put_count(&l, i);
+        cli_put_count(&l, p->era);
+        cli_put_count(&l, p->first);
+        cli_put_count(&l, p->next);
+        cli_put_count(&l, p->messages);
+        cli_put_count(&l, p->slot);
+        cli_put_count(&l, p->producers);
+        cli_put_count(&l, p->foreign);
+        put_status(&l, p->status);
     }
-    cli_table_print(&table, stdout);
-    cli_table_fini(&table);
+    cli_listing_end(&l);
 }
 
-static void print_info_json(const seg_stream_info *info) {
-    json_t *object = json_settings(info);
-    json_t *partitions = json_array();
+/* The settings, in a table of one line above that of the partitions. */
+static void print_head(const seg_stream_info *info) {
+    static const char *const headings[] = {"STREAM",  "PARTITIONS", "SIZE",
+                                           "ON-FULL", "MESSAGES",   "CREATED"};
+    char created[32];
+    cli_text_time(created, seg_stream_info_created(info));
+    cli_table t;
+    cli_table_init(&t, "lrrlrl", headings);
+    cli_table_add(&t, "%s", seg_stream_info_name(info));
+    cli_table_add(&t, "%" PRIu32, seg_stream_info_partitions(info));
+    cli_table_add(&t, "%" PRIu64, seg_stream_info_max_messages(info));
+    cli_table_add(&t, "%s", seg_on_full_name(seg_stream_info_on_full(info)));
+    if (seg_stream_info_messages(info) == SEG_UNKNOWN) {
+        cli_table_add(&t, "-");
+    } else {
+        cli_table_add(&t, "%" PRIu64, seg_stream_info_messages(info));
+    }
+    cli_table_add(&t, "%s", created);
+    cli_table_print(&t, stdout);
+    cli_table_fini(&t);
+    fputc('\n', stdout);
+}
+
+/* All in one object. */
+static void print_json(const seg_stream_info *info) {
+    json_t *object = cli_json_object(), *partitions = json_array();
+    cli_json_text(object, "stream", seg_stream_info_name(info));
+    cli_json_number(object, "partition_count", seg_stream_info_partitions(info));
+    cli_json_number(object, "max_messages", seg_stream_info_max_messages(info));
+    cli_json_text(object, "on_full", seg_on_full_name(seg_stream_info_on_full(info)));
+    cli_json_number(object, "messages", seg_stream_info_messages(info));
+    cli_json_add(object, "created_ms", json_integer(seg_stream_info_created(info)));
     cli_json_add(object, "partitions", partitions);
     for (uint32_t i = 0; i < seg_stream_info_partitions(info); i++) {
         const seg_stream_partition *p = seg_stream_info_partition(info, i);
@@ -213,13 +230,18 @@ static void print_info_json(const seg_stream_info *info) {
         cli_json_number(one, "first", p->first);
         cli_json_number(one, "next", p->next);
         cli_json_number(one, "messages", p->messages);
+        cli_json_number(one, "slot", p->slot);
+        cli_json_number(one, "producers", p->producers);
+        cli_json_number(one, "foreign", p->foreign);
+        cli_json_text(one, "status", p->status == SEG_OK ? "ok" : "damaged");
         json_array_append_new(partitions, one);
     }
     cli_json_print(stdout, object);
 }
 
 static int run_info(const cli_run *run) {
-    const json_opts *o = run->opts;
+    const info_opts *o = run->opts;
+    const cli_output *out = run->output;
     seg_client *client;
     int code = cli_open(&client, run->globals, false);
     if (code != CLI_OK) {
@@ -230,10 +252,13 @@ static int run_info(const cli_run *run) {
     if (seg_stream_describe(&info, client, run->args[0], &err) != SEG_OK) {
         code = cli_error(&err);
     } else {
-        if (o->json) {
-            print_info_json(info);
+        if (out->json && !o->partitions && !out->columns) {
+            print_json(info);
         } else {
-            print_info(info);
+            if (!out->json && !out->csv && !out->columns && !o->partitions) {
+                print_head(info);
+            }
+            list_partitions(run, info);
         }
         seg_stream_info_free(info);
     }
@@ -297,9 +322,8 @@ const cli_command cli_stream_ls = {
     .args = "",
     .brief = "List the streams of the namespace",
     .about = "List the streams of the namespace with their settings and the messages they keep.",
-    .opts = json_table,
-    .n_opts = CLI_COUNT(json_table),
-    .opts_size = sizeof(json_opts),
+    .columns = stream_columns,
+    .n_columns = CLI_COUNT(stream_columns),
     .run = run_ls,
 };
 
@@ -310,10 +334,13 @@ const cli_command cli_stream_info = {
     .max_args = 1,
     .brief = "Show a stream and its partitions",
     .about = "Show a stream's settings and, for each partition, the offsets of the oldest message "
-             "that is kept (FIRST) and of the message that comes next (NEXT).",
-    .opts = json_table,
-    .n_opts = CLI_COUNT(json_table),
-    .opts_size = sizeof(json_opts),
+             "that is kept (FIRST) and of the message that comes next (NEXT). With --json that is "
+             "one object; --columns, --sort and --csv are about the partitions.",
+    .opts = info_table,
+    .n_opts = CLI_COUNT(info_table),
+    .opts_size = sizeof(info_opts),
+    .columns = partition_columns,
+    .n_columns = CLI_COUNT(partition_columns),
     .run = run_info,
 };
 

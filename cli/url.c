@@ -26,13 +26,6 @@ static char *decode(const char *from, size_t len) {
     return text;
 }
 
-static void parse_unix(cli_url *u, const char *text) {
-    size_t len = strcspn(text, "?");
-    u->path = decode(text, len);
-    const char *db = strstr(text + len, "db=");
-    u->db = cli_format("%s", db ? db + 3 : "0");
-}
-
 /* "user:password", "user" or ":password" */
 static void parse_user(cli_url *u, const char *text, size_t len) {
     const char *colon = memchr(text, ':', len);
@@ -43,6 +36,18 @@ static void parse_user(cli_url *u, const char *text, size_t len) {
     if (colon) {
         u->password = decode(colon + 1, len - user - 1);
     }
+}
+
+static void parse_unix(cli_url *u, const char *text) {
+    size_t user = strcspn(text, "/");
+    if (user > 0) {
+        parse_user(u, text, user - 1);
+        text += user;
+    }
+    size_t len = strcspn(text, "?");
+    u->path = decode(text, len);
+    const char *db = strstr(text + len, "db=");
+    u->db = cli_format("%s", db ? db + 3 : "0");
 }
 
 static void parse_redis(cli_url *u, const char *text) {

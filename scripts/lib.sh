@@ -77,6 +77,7 @@ need_build_tools() {
     need liblz4-dev pkg-config --exists liblz4
     need libzstd-dev pkg-config --exists libzstd
     need libjansson-dev pkg-config --exists jansson
+    need libsmartcols-dev pkg-config --exists smartcols
 }
 
 need_event_loops() { # for the examples that show them; a build without is one without those

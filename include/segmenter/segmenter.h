@@ -146,8 +146,9 @@ typedef void seg_log_fn(seg_log_level level, const char *event, const char *text
 
 typedef struct seg_client_options {
     size_t size;
-    const char *url;         /* redis://[user[:password]@]host[:port][/db] or unix:///path[?db=n];
-                                user, password and path may be %-encoded. Default
+    const char *url;         /* redis://[user[:password]@]host[:port][/db] or
+                                unix://[user[:password]@]/path[?db=n]; user, password and path may
+                                be %-encoded. Default
                                 "redis://127.0.0.1:6379" */
     const char *name_space;  /* a logical container of streams; default "default" */
     int64_t connect_timeout; /* for one connection, with its handshake; default 5000 */

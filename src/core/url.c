@@ -16,7 +16,7 @@
 #define HOST_MAX     253 /* of a DNS name */
 #define PATH_MAX_UN  107 /* of a unix socket, without its NUL */
 #define DB_MAX       INT32_MAX
-#define FORMS        "redis://[user[:password]@]host[:port][/db] or unix:///path[?db=n]"
+#define FORMS        "redis://[user[:password]@]host[:port][/db] or unix://[user[:password]@]/path[?db=n]"
 
 /* A part of the text. */
 typedef struct span {
@@ -136,10 +136,35 @@ static seg_status parse_unix_query(sg_url *u, span query, seg_error *err) {
     return SEG_OK;
 }
 
-static seg_status parse_unix(sg_url *u, span s, seg_error *err) {
-    if (s.len == 0 || s.at[0] != '/')
+/* user[:password]; an empty user, as in redis://:password@host, is none. */
+static seg_status parse_user(sg_url *u, span s, seg_error *err) {
+    span password;
+    bool has_password = split(&s, ':', &password);
+    if (s.len > 0) {
+        seg_status rc = decode(&u->user, s, "user", err);
+        if (rc != SEG_OK)
+            return rc;
+    }
+    return has_password ? decode(&u->password, password, "password", err) : SEG_OK;
+}
+
+/* What stands before the path: nothing, or the user and an '@'. */
+static seg_status parse_unix_user(sg_url *u, span *s, seg_error *err) {
+    const char *slash = s->len > 0 ? memchr(s->at, '/', s->len) : NULL;
+    size_t before = slash != NULL ? (size_t)(slash - s->at) : 0;
+    if (slash == NULL || (before > 0 && slash[-1] != '@'))
         return sg_fail(err, SEG_EINVAL,
-                       "url's socket path is not absolute: unix:///path (three slashes) expected");
+                       "url's socket path is not absolute: unix:///path (three slashes) or "
+                       "unix://user:password@/path expected");
+    span user = {s->at, before > 0 ? before - 1 : 0};
+    *s = (span){slash, s->len - before};
+    return before > 0 ? parse_user(u, user, err) : SEG_OK;
+}
+
+static seg_status parse_unix(sg_url *u, span s, seg_error *err) {
+    seg_status status = parse_unix_user(u, &s, err);
+    if (status != SEG_OK)
+        return status;
     span query;
     bool has_query = split(&s, '?', &query);
     seg_status rc = decode(&u->path, s, "path", err);
@@ -153,18 +178,6 @@ static seg_status parse_unix(sg_url *u, span s, seg_error *err) {
 }
 
 /* ---- redis:// ----------------------------------------------------------------------------- */
-
-/* user[:password]; an empty user, as in redis://:password@host, is none. */
-static seg_status parse_user(sg_url *u, span s, seg_error *err) {
-    span password;
-    bool has_password = split(&s, ':', &password);
-    if (s.len > 0) {
-        seg_status rc = decode(&u->user, s, "user", err);
-        if (rc != SEG_OK)
-            return rc;
-    }
-    return has_password ? decode(&u->password, password, "password", err) : SEG_OK;
-}
 
 static bool is_zone_byte(char c) {
     return is_alnum(c) || c == '.' || c == '_' || c == '-';

@@ -72,14 +72,8 @@ bool sg_hello_ask(sg_hello *h, const sg_url *url, const char *purpose, sg_out *o
 /* ---- Refusals ----------------------------------------------------------------------------- */
 
 static sg_hello_outcome needs_password(const sg_hello *h, seg_error *err) {
-    if (h->url->path != NULL)
-        sg_fail(err, SEG_EACCES,
-                "'%s' needs a password, which a unix:// URL cannot carry: connect by "
-                "redis://user:password@host, or let the default user in without one",
-                h->where);
-    else
-        sg_fail(err, SEG_EACCES,
-                "'%s' needs a password: give it in the URL, redis://user:password@host", h->where);
+    sg_fail(err, SEG_EACCES, "'%s' needs a password: give it in the URL, %s", h->where,
+            h->url->path != NULL ? "unix://user:password@/path" : "redis://user:password@host");
     return SG_HELLO_HOPELESS;
 }
 

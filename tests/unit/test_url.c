@@ -54,6 +54,8 @@ TEST(good_ones) {
          1, 0},
         {"unix:///tmp/s.sock", NULL, "/tmp/s.sock", NULL, NULL, "/tmp/s.sock", 0, 0},
         {"unix:///tmp/a%20b%3f@:?db=12", NULL, "/tmp/a b?@:", NULL, NULL, "/tmp/a b?@:", 0, 12},
+        {"unix://me:a%2Fb@/s?db=1", NULL, "/s", "me", "a/b", "/s", 0, 1},
+        {"unix://:pw@/s", NULL, "/s", NULL, "pw", "/s", 0, 0},
     };
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         check_url(&all[i]);
@@ -127,6 +129,8 @@ TEST(faults) {
         {"redis://me\x7f:secret@h", "control byte at byte 11"},
         {"unix://", "three slashes"},
         {"unix://tmp/s", "three slashes"},
+        {"unix://me:pw@", "three slashes"},
+        {"unix://me:p/w@/s", "three slashes"},
         {"unix:///tmp/%00", "control byte"},
         {"unix:///tmp/s?", "key '' is unknown"},
         {"unix:///tmp/s?dbx=1", "key 'dbx' is unknown"},

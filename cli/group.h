@@ -1,0 +1,31 @@
+/* group.h - what the commands of segmenter group share: two looks at a group, and the words for it. */
+#ifndef SEGMENTER_CLI_GROUP_H
+#define SEGMENTER_CLI_GROUP_H
+#include "cli.h"
+#include "health.h"
+
+/* A group as it is, and as it was a moment before. */
+typedef struct cli_group_looks {
+    seg_group_info *now, *before; /* `before`: NULL where one look was enough */
+    int64_t now_ms;
+    int64_t between_ms;
+    int64_t age_warn;
+} cli_group_looks;
+
+/* Look, wait for `window` ms (0: not at all), look again. Returns an exit code. */
+int cli_group_look(cli_group_looks *out, seg_client *client, const char *stream, const char *group,
+                   int64_t window, int64_t age_warn);
+void cli_group_looks_fini(cli_group_looks *l);
+
+/* One of its partitions. */
+cli_look cli_look_at(const cli_group_looks *l, uint32_t partition);
+
+/* All of them: the worst, the oldest (-1: none), the sum (NAN: one is unknown). */
+cli_health cli_group_judge(const cli_group_looks *l);
+int64_t cli_group_age(const cli_group_looks *l);
+double cli_group_trend(const cli_group_looks *l);
+
+/* "0-3,5": runs of partitions, cut with "..." where they do not fit. */
+void cli_print_ranges(char *out, size_t cap, const uint32_t *list, size_t n);
+
+#endif

@@ -1,0 +1,309 @@
+/* group_describe.c - segmenter group describe and members: how a group does. */
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "group.h"
+#include "json.h"
+#include "listing.h"
+
+typedef struct describe_opts {
+    const char *stream;
+    int64_t window;
+    int64_t age_warn;
+} describe_opts;
+
+#define STREAM_OPTION                                                                              \
+    {                                                                                              \
+        .name = "stream", .letter = 's', .type = CLI_NAME, .arg = "STREAM",                        \
+        .at = offsetof(describe_opts, stream), .required = true, .text = "the group's stream"      \
+    }
+
+/* ---- describe -------------------------------------------------------------------------------- */
+
+static const cli_opt describe_table[] = {
+    STREAM_OPTION,
+    {.name = "window",
+     .type = CLI_DURATION,
+     .arg = "DURATION",
+     .at = offsetof(describe_opts, window),
+     .min = 0,
+     .max = 3600000,
+     .fallback = "1s",
+     .text = "look twice, so far apart, to see where things go; 0: once, and the trend is unknown"},
+    {.name = "age-warn",
+     .type = CLI_DURATION,
+     .arg = "DURATION",
+     .at = offsetof(describe_opts, age_warn),
+     .min = 0,
+     .max = INT64_MAX,
+     .fallback = "1m",
+     .text = "a message that waits for longer is worth a warning"},
+};
+
+static const cli_column partition_columns[] = {
+    {"PARTITION", "partition", CLI_COLUMN_COUNT, 0, false, "its number"},
+    {"ERA", "era", CLI_COLUMN_COUNT, CLI_COLUMN_DATA, false, "the generation of its log"},
+    {"FIRST", "first", CLI_COLUMN_COUNT, CLI_COLUMN_DATA, false,
+     "offset of the oldest message that is kept"},
+    {"COMMITTED", "committed", CLI_COLUMN_COUNT, 0, false,
+     "offset of the first message that is not acknowledged"},
+    {"NEXT", "next", CLI_COLUMN_COUNT, 0, false, "offset that the next message will get"},
+    {"LAG", "lag", CLI_COLUMN_COUNT, 0, false,
+     "messages from committed to next, as XINFO GROUPS says it too; less those that were dropped"},
+    {"AGE", "lag_ms", CLI_COLUMN_SPAN, 0, false,
+     "how old the oldest message is that is not acknowledged (the first of its batch)"},
+    {"TREND", "lag_per_s", CLI_COLUMN_RATE, 0, false, "how the lag changes, messages a second"},
+    {"ACKED", "acked", CLI_COLUMN_COUNT, CLI_COLUMN_DATA, false,
+     "messages acknowledged out of order, part of the lag all the same"},
+    {"IN-FLIGHT", "in_flight", CLI_COLUMN_COUNT, 0, false,
+     "messages that were delivered and are not settled, at most"},
+    {"ATTEMPTS", "attempts", CLI_COLUMN_COUNT, 0, false,
+     "deliveries of the message that was delivered most often and is not acknowledged"},
+    {"EPOCH", "epoch", CLI_COLUMN_COUNT, 0, false, "grows with each new owner"},
+    {"OWNER", "owner", CLI_COLUMN_TEXT, 0, true, "the member that has it"},
+    {"STATUS", "status", CLI_COLUMN_TEXT, 0, false,
+     "ok, warn, stalled, rewound, orphaned or damaged"},
+};
+
+static void list_partitions(const cli_run *run, const cli_group_looks *looks) {
+    cli_listing l;
+    cli_listing_init(&l, run);
+    for (uint32_t i = 0; i < seg_group_info_partitions(looks->now); i++) {
+        cli_look look = cli_look_at(looks, i);
+        const seg_group_partition *p = look.now;
+        cli_health health = cli_judge(&look);
+        cli_put_count(&l, i);
+        cli_put_count(&l, p->era);
+        cli_put_count(&l, p->first);
+        cli_put_count(&l, p->committed);
+        cli_put_count(&l, p->next);
+        cli_put_count(&l, p->lag);
+        cli_put_span(&l, cli_age(p, looks->now_ms));
+        cli_put_real(&l, cli_trend(&look));
+        cli_put_count(&l, p->acked);
+        cli_put_count(&l, p->in_flight);
+        cli_put_count(&l, p->status == SEG_OK ? p->attempts : SEG_UNKNOWN);
+        cli_put_count(&l, p->epoch);
+        cli_put_text(&l, p->owner);
+        cli_put_text(&l, cli_health_name(health));
+        cli_put_colour(&l, cli_health_colour(health));
+    }
+    cli_listing_end(&l);
+}
+
+static json_t *json_span(int64_t ms) {
+    return ms < 0 ? json_null() : json_integer(ms);
+}
+
+static json_t *json_partition(const cli_group_looks *looks, uint32_t i) {
+    cli_look look = cli_look_at(looks, i);
+    const seg_group_partition *p = look.now;
+    double trend = cli_trend(&look);
+    json_t *one = json_object();
+    cli_json_number(one, "partition", i);
+    cli_json_number(one, "era", p->era);
+    cli_json_number(one, "first", p->first);
+    cli_json_number(one, "committed", p->committed);
+    cli_json_number(one, "next", p->next);
+    cli_json_number(one, "lag", p->lag);
+    cli_json_add(one, "lag_ms", json_span(cli_age(p, looks->now_ms)));
+    cli_json_add(one, "lag_per_s", isfinite(trend) ? json_real(trend) : json_null());
+    cli_json_number(one, "acked", p->acked);
+    cli_json_number(one, "in_flight", p->in_flight);
+    cli_json_number(one, "attempts", p->status == SEG_OK ? p->attempts : SEG_UNKNOWN);
+    cli_json_text(one, "owner", p->owner);
+    cli_json_number(one, "epoch", p->epoch);
+    cli_json_text(one, "status", cli_health_name(cli_judge(&look)));
+    return one;
+}
+
+static json_t *json_member(const seg_group_info *g, size_t i) {
+    size_t n;
+    const uint32_t *owned = seg_group_info_owned(g, i, &n);
+    json_t *partitions = json_array(), *member = json_object();
+    for (size_t k = 0; k < n; k++) {
+        json_array_append_new(partitions, json_integer(owned[k]));
+    }
+    cli_json_text(member, "id", seg_group_info_member(g, i));
+    cli_json_text(member, "host", seg_group_info_host(g, i));
+    cli_json_number(member, "session_ms", (uint64_t)seg_group_info_session(g, i));
+    cli_json_number(member, "lease_ms", (uint64_t)seg_group_info_lease(g, i));
+    cli_json_add(member, "partitions", partitions);
+    return member;
+}
+
+/* All in one object. */
+static void print_json(const cli_group_looks *looks) {
+    const seg_group_info *g = looks->now;
+    double trend = cli_group_trend(looks);
+    json_t *object = cli_json_object(), *members = json_array(), *partitions = json_array();
+    for (size_t i = 0; i < seg_group_info_members(g); i++) {
+        json_array_append_new(members, json_member(g, i));
+    }
+    for (uint32_t i = 0; i < seg_group_info_partitions(g); i++) {
+        json_array_append_new(partitions, json_partition(looks, i));
+    }
+    cli_json_text(object, "group", seg_group_info_name(g));
+    cli_json_text(object, "stream", seg_group_info_stream(g));
+    cli_json_text(object, "status", cli_health_name(cli_group_judge(looks)));
+    cli_json_number(object, "epoch", seg_group_info_epoch(g));
+    cli_json_add(object, "lag_ms", json_span(cli_group_age(looks)));
+    cli_json_add(object, "lag_per_s", isfinite(trend) ? json_real(trend) : json_null());
+    cli_json_number(object, "lag", seg_group_info_lag(g));
+    cli_json_add(object, "members", members);
+    cli_json_add(object, "partitions", partitions);
+    cli_json_print(stdout, object);
+}
+
+static void print_head(const cli_group_looks *looks) {
+    const seg_group_info *g = looks->now;
+    size_t members = seg_group_info_members(g);
+    uint64_t lag = seg_group_info_lag(g);
+    printf("group %s of stream %s: ", seg_group_info_name(g), seg_group_info_stream(g));
+    if (lag == SEG_UNKNOWN) {
+        fputs("lag unknown", stdout);
+    } else {
+        printf("lag %" PRIu64, lag);
+    }
+    printf(", %zu member%s, %s\n\n", members, members == 1 ? "" : "s",
+           cli_health_name(cli_group_judge(looks)));
+}
+
+static const cli_column member_columns[] = {
+    {"MEMBER", "member", CLI_COLUMN_TEXT, 0, true, "its name"},
+    {"HOST", "host", CLI_COLUMN_TEXT, 0, true, "the machine that it runs on"},
+    {"SESSION", "session_ms", CLI_COLUMN_SPAN, 0, false,
+     "a member that was not heard of for so long is dead"},
+    {"LEASE", "lease_ms", CLI_COLUMN_SPAN, 0, false, "what is left of that"},
+    {"COUNT", "partition_count", CLI_COLUMN_COUNT, 0, false, "partitions that it owns"},
+    {"LAG", "lag", CLI_COLUMN_COUNT, 0, false, "of these partitions"},
+    {"PARTITIONS", "partitions", CLI_COLUMN_TEXT, 0, true, "which they are"},
+};
+
+static uint64_t lag_of(const seg_group_info *g, const uint32_t *owned, size_t n) {
+    uint64_t sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint64_t lag = seg_group_info_partition(g, owned[i])->lag;
+        if (lag == SEG_UNKNOWN) {
+            return SEG_UNKNOWN;
+        }
+        sum += lag;
+    }
+    return sum;
+}
+
+static void list_members(const cli_output *output, const seg_group_info *g) {
+    cli_listing l;
+    cli_listing_init_with(&l, output, member_columns, CLI_COUNT(member_columns));
+    for (size_t i = 0; i < seg_group_info_members(g); i++) {
+        size_t n;
+        const uint32_t *owned = seg_group_info_owned(g, i, &n);
+        char ranges[400];
+        cli_print_ranges(ranges, sizeof ranges, owned, n);
+        cli_put_text(&l, seg_group_info_member(g, i));
+        cli_put_text(&l, seg_group_info_host(g, i));
+        cli_put_span(&l, seg_group_info_session(g, i));
+        cli_put_span(&l, seg_group_info_lease(g, i));
+        cli_put_count(&l, n);
+        cli_put_count(&l, lag_of(g, owned, n));
+        cli_put_text(&l, ranges);
+    }
+    cli_listing_end(&l);
+}
+
+static void describe(const cli_run *run, const cli_group_looks *looks) {
+    static const cli_output table = {.sort_by = SIZE_MAX};
+    const cli_output *out = run->output;
+    if (out->json && !out->columns) {
+        print_json(looks);
+        return;
+    }
+    if (!out->json && !out->csv && !out->columns) {
+        print_head(looks);
+        if (seg_group_info_members(looks->now) > 0) {
+            list_members(&table, looks->now);
+            fputc('\n', stdout);
+        }
+    }
+    list_partitions(run, looks);
+}
+
+static int run_describe(const cli_run *run) {
+    const describe_opts *o = run->opts;
+    seg_client *client;
+    int code = cli_open(&client, run->globals, false);
+    if (code != CLI_OK) {
+        return code;
+    }
+    cli_group_looks looks;
+    code = cli_group_look(&looks, client, o->stream, run->args[0], o->window, o->age_warn);
+    if (code == CLI_OK) {
+        describe(run, &looks);
+        cli_group_looks_fini(&looks);
+    }
+    seg_client_close(client);
+    return code;
+}
+
+const cli_command cli_group_describe = {
+    .name = "group describe",
+    .args = "GROUP",
+    .min_args = 1,
+    .max_args = 1,
+    .brief = "Show a group's members, owners and lag",
+    .about =
+        "Show who is in the group, who owns which partition, how far the group has read it, and how "
+        "it does. With --json that is one object; --columns, --sort and --csv are about the "
+        "partitions. A value that cannot be told is \"-\" or null.\n\n"
+        "STATUS is the worst that is true:\n"
+        "  ok        nothing is wrong\n"
+        "  warn      a message waits for longer than --age-warn, or was delivered again\n"
+        "  stalled   as warn, and nothing was committed between the two looks\n"
+        "  rewound   the group went back between the looks: a seek, or lost data\n"
+        "  orphaned  messages wait, and no live member owns the partition\n"
+        "  damaged   a part of the data is missing on the server; the lag is unknown",
+    .opts = describe_table,
+    .n_opts = CLI_COUNT(describe_table),
+    .opts_size = sizeof(describe_opts),
+    .columns = partition_columns,
+    .n_columns = CLI_COUNT(partition_columns),
+    .run = run_describe,
+};
+
+/* ---- members --------------------------------------------------------------------------------- */
+
+static const cli_opt members_table[] = {STREAM_OPTION};
+
+static int run_members(const cli_run *run) {
+    const describe_opts *o = run->opts;
+    seg_client *client;
+    int code = cli_open(&client, run->globals, false);
+    if (code != CLI_OK) {
+        return code;
+    }
+    cli_group_looks looks;
+    code = cli_group_look(&looks, client, o->stream, run->args[0], 0, 0);
+    if (code == CLI_OK) {
+        list_members(run->output, looks.now);
+        cli_group_looks_fini(&looks);
+    }
+    seg_client_close(client);
+    return code;
+}
+
+const cli_command cli_group_members = {
+    .name = "group members",
+    .args = "GROUP",
+    .min_args = 1,
+    .max_args = 1,
+    .brief = "List a group's live members",
+    .about = "List a group's live members, with the partitions that each owns.",
+    .opts = members_table,
+    .n_opts = CLI_COUNT(members_table),
+    .opts_size = sizeof(describe_opts),
+    .columns = member_columns,
+    .n_columns = CLI_COUNT(member_columns),
+    .run = run_members,
+};

@@ -1,0 +1,91 @@
+/* group_look.c - see group.h. */
+#include "group.h"
+
+#include <inttypes.h>
+#include <math.h>
+
+#include "place.h"
+#include "signals.h"
+
+int cli_group_look(cli_group_looks *out, seg_client *client, const char *stream, const char *group,
+                   int64_t window, int64_t age_warn) {
+    *out = (cli_group_looks){.age_warn = age_warn};
+    seg_error err;
+    if (window > 0) {
+        int64_t start = cli_now_us();
+        if (seg_group_describe(&out->before, client, stream, group, &err) != SEG_OK) {
+            return cli_error(&err);
+        }
+        cli_pause((int)window);
+        out->between_ms = (cli_now_us() - start) / 1000;
+    }
+    out->now_ms = cli_wall_ms();
+    if (seg_group_describe(&out->now, client, stream, group, &err) != SEG_OK) {
+        cli_group_looks_fini(out);
+        return cli_error(&err);
+    }
+    return CLI_OK;
+}
+
+void cli_group_looks_fini(cli_group_looks *l) {
+    seg_group_info_free(l->now);
+    seg_group_info_free(l->before);
+    l->now = l->before = NULL;
+}
+
+cli_look cli_look_at(const cli_group_looks *l, uint32_t partition) {
+    return (cli_look){.now = seg_group_info_partition(l->now, partition),
+                      .before = l->before ? seg_group_info_partition(l->before, partition) : NULL,
+                      .now_ms = l->now_ms,
+                      .between_ms = l->between_ms,
+                      .age_warn = l->age_warn};
+}
+
+cli_health cli_group_judge(const cli_group_looks *l) {
+    cli_health worst = CLI_HEALTH_OK;
+    for (uint32_t i = 0; i < seg_group_info_partitions(l->now); i++) {
+        cli_look look = cli_look_at(l, i);
+        cli_health h = cli_judge(&look);
+        worst = h > worst ? h : worst;
+    }
+    return worst;
+}
+
+int64_t cli_group_age(const cli_group_looks *l) {
+    int64_t oldest = -1;
+    for (uint32_t i = 0; i < seg_group_info_partitions(l->now); i++) {
+        int64_t age = cli_age(seg_group_info_partition(l->now, i), l->now_ms);
+        oldest = age > oldest ? age : oldest;
+    }
+    return oldest;
+}
+
+double cli_group_trend(const cli_group_looks *l) {
+    double sum = 0;
+    for (uint32_t i = 0; i < seg_group_info_partitions(l->now); i++) {
+        cli_look look = cli_look_at(l, i);
+        sum += cli_trend(&look);
+    }
+    return sum;
+}
+
+void cli_print_ranges(char *out, size_t cap, const uint32_t *list, size_t n) {
+    size_t used = 0;
+    out[0] = '\0';
+    for (size_t i = 0; i < n;) {
+        size_t last = i;
+        while (last + 1 < n && list[last + 1] == list[last] + 1) {
+            last++;
+        }
+        if (used + 32 > cap) {
+            snprintf(out + used, cap - used, ",...");
+            return;
+        }
+        const char *comma = i ? "," : "";
+        int len = last == i ? snprintf(out + used, cap - used, "%s%" PRIu32, comma, list[i])
+                            : snprintf(out + used, cap - used, "%s%" PRIu32 "-%" PRIu32, comma,
+                                       list[i], list[last]);
+        used += (size_t)len;
+        i = last + 1;
+    }
+}
