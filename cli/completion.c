@@ -32,10 +32,10 @@ static taken taken_by(const cli_opt *o) {
     if (!o->arg) {
         return TAKES_NOTHING;
     }
-    return strcmp(o->name, "context") == 0                           ? TAKES_CONTEXT
+    return strcmp(o->name, "context") == 0                               ? TAKES_CONTEXT
            : strcmp(o->name, "columns") == 0 || !strcmp(o->name, "sort") ? TAKES_COLUMN
-           : begins(o->arg, "STREAM")                                ? TAKES_STREAM
-           : begins(o->arg, "GROUP")                                 ? TAKES_GROUP
+           : begins(o->arg, "STREAM")                                    ? TAKES_STREAM
+           : begins(o->arg, "GROUP")                                     ? TAKES_GROUP
            : begins(o->arg, "FILE") || begins(o->arg, "DIR") || begins(o->arg, "PROGRAM")
                ? TAKES_FILE
                : TAKES_NOTHING;
@@ -43,11 +43,11 @@ static taken taken_by(const cli_opt *o) {
 
 /* The command's first argument. */
 static taken first_argument(const cli_command *c) {
-    return cli_in_family(c, "context")                                    ? TAKES_CONTEXT
-           : begins(c->args, "NAME") || begins(c->args, "STREAM")         ? TAKES_STREAM
-           : begins(c->args, "GROUP")                                     ? TAKES_GROUP
-           : strchr(c->args, '|')                                         ? TAKES_CHOICE
-                                                                          : TAKES_NOTHING;
+    return cli_in_family(c, "context")                            ? TAKES_CONTEXT
+           : begins(c->args, "NAME") || begins(c->args, "STREAM") ? TAKES_STREAM
+           : begins(c->args, "GROUP")                             ? TAKES_GROUP
+           : strchr(c->args, '|')                                 ? TAKES_CHOICE
+                                                                  : TAKES_NOTHING;
 }
 
 /* "a|b|c" with `between` for the bars. */
@@ -201,24 +201,25 @@ static void bash_values(const cli_command *c) {
 }
 
 static void print_bash(void) {
-    fputs("# bash completion for segmenter: written by 'segmenter completion bash'\n"
-          "_segmenter_ask() { # stream|group|context: the names that there are\n"
-          "    timeout 2 segmenter \"${globals[@]}\" \"$1\" ls --csv --columns \"$1\" 2>/dev/null |\n"
-          "        tail -n +2 | sort -u\n"
-          "}\n"
-          "_segmenter_words() {\n"
-          "    COMPREPLY=($(compgen -W \"$1\" -- \"$cur\"))\n"
-          "}\n"
-          "_segmenter() {\n"
-          "    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}\n"
-          "    local name= family= opts= word i\n"
-          "    local -a globals=()\n"
-          "    COMPREPLY=()\n"
-          "    for ((i = 1; i < COMP_CWORD; i++)); do\n"
-          "        word=${COMP_WORDS[i]}\n"
-          "        case $word in\n"
-          "        ''",
-          stdout);
+    fputs(
+        "# bash completion for segmenter: written by 'segmenter completion bash'\n"
+        "_segmenter_ask() { # stream|group|context: the names that there are\n"
+        "    timeout 2 segmenter \"${globals[@]}\" \"$1\" ls --csv --columns \"$1\" 2>/dev/null |\n"
+        "        tail -n +2 | sort -u\n"
+        "}\n"
+        "_segmenter_words() {\n"
+        "    COMPREPLY=($(compgen -W \"$1\" -- \"$cur\"))\n"
+        "}\n"
+        "_segmenter() {\n"
+        "    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}\n"
+        "    local name= family= opts= word i\n"
+        "    local -a globals=()\n"
+        "    COMPREPLY=()\n"
+        "    for ((i = 1; i < COMP_CWORD; i++)); do\n"
+        "        word=${COMP_WORDS[i]}\n"
+        "        case $word in\n"
+        "        ''",
+        stdout);
     each_option(NULL, bash_taker);
     fputs(") globals+=(\"$word\" \"${COMP_WORDS[i+1]}\") ; i=$((i + 1)) ;;\n"
           "        -*) ;;\n"
@@ -491,7 +492,8 @@ static void fish_taker(const cli_command *c, const cli_opt *o) {
 
 static void print_fish(void) {
     fputs("# fish completion for segmenter: written by 'segmenter completion fish'\n"
-          "function __segmenter_plain # the words that are no options, and then the options with values\n"
+          "function __segmenter_plain # the words that are no options, and then the options with "
+          "values\n"
           "    set -g __segmenter_globals\n"
           "    set -l words (commandline -opc)[2..]\n"
           "    set -l skip 0\n"
@@ -519,7 +521,8 @@ static void print_fish(void) {
         printf("%s ", cli_families[i].name);
     }
     fputs("\n"
-          "    if test $n = 0 -o \\( $n = 1 -a (contains -- \"$argv[1]\" $family; and echo 1; or echo 0) = 1 \\)\n"
+          "    if test $n = 0 -o \\( $n = 1 -a (contains -- \"$argv[1]\" $family; and echo 1; or "
+          "echo 0) = 1 \\)\n"
           "        test (count $words) = $n; or return 1\n"
           "    end\n"
           "    test (count $words) -ge $n; or return 1\n"
@@ -563,11 +566,12 @@ const cli_command cli_completion = {
     .min_args = 1,
     .max_args = 1,
     .brief = "Print a shell's completion script",
-    .about = "Print the script that completes commands, options and the names of streams and groups "
-             "in a shell. Packages install it; without one:\n"
-             "  source <(segmenter completion bash)\n"
-             "  segmenter completion zsh > \"${fpath[1]}/_segmenter\"\n"
-             "  segmenter completion fish > ~/.config/fish/completions/segmenter.fish",
+    .about =
+        "Print the script that completes commands, options and the names of streams and groups "
+        "in a shell. Packages install it; without one:\n"
+        "  source <(segmenter completion bash)\n"
+        "  segmenter completion zsh > \"${fpath[1]}/_segmenter\"\n"
+        "  segmenter completion fish > ~/.config/fish/completions/segmenter.fish",
     .local = true,
     .run = run_completion,
 };

@@ -23,6 +23,7 @@ int cli_end_mark_now(cli_end *e) {
     e->check_ms = CHECK_MIN_MS;
     for (uint32_t i = 0; i < e->n; i++) {
         const seg_group_partition *p = seg_group_info_partition(g, i);
+        /* No end is known of one that is damaged: the consumer will say what is wrong. */
         e->marks[i] = (cli_end_mark){p->era, p->next};
     }
     seg_group_info_free(g);
@@ -32,7 +33,7 @@ int cli_end_mark_now(cli_end *e) {
 static bool passed(const seg_group_info *g, const cli_end_mark *ends, uint32_t n) {
     for (uint32_t i = 0; i < n; i++) {
         const seg_group_partition *p = seg_group_info_partition(g, i);
-        if (p && (p->era < ends[i].era ||
+        if (p && (p->status != SEG_OK || p->era < ends[i].era ||
                   (p->era == ends[i].era && p->committed < ends[i].next && p->lag > 0))) {
             return false;
         }

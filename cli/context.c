@@ -225,11 +225,11 @@ static int run_rm(const cli_run *run) {
 }
 
 static const cli_column columns[] = {
-    {"CONTEXT", "context", CLI_COLUMN_TEXT, 0, false, "its name"},
-    {"SELECTED", "selected", CLI_COLUMN_FLAG, 0, false, "is it used where no server is named?"},
-    {"URL", "url", CLI_COLUMN_TEXT, 0, false, "where the server is"},
-    {"NAMESPACE", "namespace", CLI_COLUMN_TEXT, 0, false, "the container of the streams"},
-    {"PASSWORD-FILE", "password_file", CLI_COLUMN_TEXT, 0, true, "where the password is"},
+    {"CONTEXT", "context", CLI_COLUMN_TEXT, 0, 0, "its name"},
+    {"SELECTED", "selected", CLI_COLUMN_FLAG, 0, 0, "is it used where no server is named?"},
+    {"URL", "url", CLI_COLUMN_TEXT, 0, 0, "where the server is"},
+    {"NAMESPACE", "namespace", CLI_COLUMN_TEXT, 0, 0, "the container of the streams"},
+    {"PASSWORD-FILE", "password_file", CLI_COLUMN_TEXT, 0, 200, "where the password is"},
 };
 
 static int run_ls(const cli_run *run) {
@@ -262,13 +262,14 @@ const cli_command cli_context_add = {
     .min_args = 1,
     .max_args = 1,
     .brief = "Keep a server by a name",
-    .about = "Keep a server, with what was given of -u, -N and --password-file, under a name: "
-             "--context NAME then stands for these options, and 'context select NAME' makes it what "
-             "is used where neither --context, -u nor SEGMENTER_URL says anything else. One of that "
-             "name is replaced. A password is not kept, only the name of the file that it is in.\n\n"
-             "  segmenter context add prod -u redis://app@db1 -N shop --password-file ~/.redis-app\n"
-             "  segmenter context select prod\n\n"
-             "They are in ${XDG_CONFIG_HOME:-~/.config}/segmenter/contexts.json.",
+    .about =
+        "Keep a server, with what was given of -u, -N and --password-file, under a name: "
+        "--context NAME then stands for these options, and 'context select NAME' makes it what "
+        "is used where neither --context, -u nor SEGMENTER_URL says anything else. One of that "
+        "name is replaced. A password is not kept, only the name of the file that it is in.\n\n"
+        "  segmenter context add prod -u redis://app@db1 -N shop --password-file ~/.redis-app\n"
+        "  segmenter context select prod\n\n"
+        "They are in ${XDG_CONFIG_HOME:-~/.config}/segmenter/contexts.json.",
     .local = true,
     .run = run_add,
 };
@@ -289,9 +290,10 @@ const cli_command cli_context_select = {
     .args = "[NAME]",
     .max_args = 1,
     .brief = "Use a server that is kept by name from now on",
-    .about = "Use this server where neither --context, -u, SEGMENTER_CONTEXT nor SEGMENTER_URL "
-             "names one. Without NAME none is selected any more. (bench and demo never use it: they "
-             "start a server of their own.)",
+    .about =
+        "Use this server where neither --context, -u, SEGMENTER_CONTEXT nor SEGMENTER_URL "
+        "names one. Without NAME none is selected any more. (bench and demo never use it: they "
+        "start a server of their own.)",
     .local = true,
     .run = run_select,
 };

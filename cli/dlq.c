@@ -5,7 +5,7 @@
 #include "dlq.h"
 #include "format.h"
 #include "json.h"
-#include "table.h"
+#include "listing.h"
 #include "text.h"
 
 enum {
@@ -29,61 +29,71 @@ static void shorten(char *out, size_t cap, seg_bytes what) {
 static const cli_opt ls_table[] = {
     CLI_DLQ_GROUP,
     CLI_DLQ_FILTERS,
-    CLI_DLQ_JSON,
+};
+
+static const cli_column columns[] = {
+    {"ID", "id", CLI_COLUMN_TEXT, 0, 0, "what show, replay and drop take"},
+    {"STREAM", "stream", CLI_COLUMN_TEXT, CLI_COLUMN_DATA, 0, "where it comes from"},
+    {"GROUP", "group", CLI_COLUMN_TEXT, CLI_COLUMN_DATA, 0, "the group that could not handle it"},
+    {"ORIGIN", "origin", CLI_COLUMN_TEXT, CLI_COLUMN_TABLE, 0, "its partition and offset there"},
+    {"PARTITION", "partition", CLI_COLUMN_COUNT, CLI_COLUMN_DATA, 0, "its partition there"},
+    {"ERA", "era", CLI_COLUMN_COUNT, CLI_COLUMN_DATA, 0, "its era there"},
+    {"OFFSET", "offset", CLI_COLUMN_COUNT, CLI_COLUMN_DATA, 0, "its offset there"},
+    {"ATTEMPTS", "attempts", CLI_COLUMN_COUNT, 0, 0, "how often it was delivered"},
+    {"REASON", "reason", CLI_COLUMN_TEXT, 0, 0, "rejected, max-attempts, ack-timeout or crashed"},
+    {"KEY", "key", CLI_COLUMN_BYTES, 0, KEY_SHOWN, "its key"},
+    {"FIRST-FAILED", "first_failed_ms", CLI_COLUMN_TIME, CLI_COLUMN_DATA, 0,
+     "when it failed first"},
+    {"FAILED", "last_failed_ms", CLI_COLUMN_TIME, 0, 0, "when it failed last"},
+    {"REPLAYING", "replaying", CLI_COLUMN_TEXT, CLI_COLUMN_DATA, 0,
+     "the stream that an interrupted replay is sending it to"},
+    {"ERROR", "error", CLI_COLUMN_TEXT, 0, ERROR_SHOWN, "what was said last"},
 };
 
 typedef struct listing {
     const cli_run *run;
-    cli_table table;
-    bool json;
+    cli_listing rows;
 } listing;
 
 static bool add_letter(const seg_letter *letter, void *arg) {
     listing *l = arg;
-    if (l->json) {
-        json_t *object = cli_letter_json(letter, l->run);
-        cli_json_key(object, letter->message);
-        cli_json_print(stdout, object);
-        return true;
-    }
-    char id[CLI_LETTER_ID_MAX], origin[CLI_LETTER_ID_MAX], failed[32];
-    char key[KEY_SHOWN + 4], error[ERROR_SHOWN + 4];
+    char id[CLI_LETTER_ID_MAX], origin[CLI_LETTER_ID_MAX];
     cli_letter_id(id, &letter->at);
     cli_letter_id(origin, &letter->origin);
-    cli_text_time(failed, letter->last_failed);
-    shorten(key, sizeof key, seg_message_key(letter->message));
-    shorten(error, sizeof error, (seg_bytes){letter->error, strlen(letter->error)});
-    cli_table_add(&l->table, "%s", id);
-    cli_table_add(&l->table, "%s", origin);
-    cli_table_add(&l->table, "%" PRIu32, letter->attempts);
-    cli_table_add(&l->table, "%s", letter->reason);
-    cli_table_add(&l->table, "%s", key);
-    cli_table_add(&l->table, "%s", failed);
-    cli_table_add(&l->table, "%s", error);
+    cli_put_text(&l->rows, id);
+    cli_put_text(&l->rows, l->run->args[0]);
+    cli_put_text(&l->rows, ((const cli_dlq_opts *)l->run->opts)->group);
+    cli_put_text(&l->rows, origin);
+    cli_put_count(&l->rows, letter->origin.partition);
+    cli_put_count(&l->rows, letter->origin.id.era);
+    cli_put_count(&l->rows, letter->origin.id.offset);
+    cli_put_count(&l->rows, letter->attempts);
+    cli_put_text(&l->rows, letter->reason);
+    cli_put_bytes(&l->rows, seg_message_key(letter->message));
+    cli_put_time(&l->rows, letter->first_failed);
+    cli_put_time(&l->rows, letter->last_failed);
+    cli_put_text(&l->rows, letter->replaying);
+    cli_put_text(&l->rows, letter->error);
     return true;
 }
 
 static int list(seg_dlq *q, cli_selection *s, listing *l) {
     const cli_dlq_opts *o = l->run->opts;
-    bool cut = !o->json && o->count < 0;
+    bool cut = !cli_listing_flows(&l->rows) && o->count < 0;
     if (cut) {
         s->limit = ROWS_MAX;
     }
     uint64_t seen = 0, taken = 0;
     int code = q ? cli_dlq_walk(q, s, add_letter, l, &seen, &taken) : CLI_OK;
-    if (!l->json) {
-        cli_table_print(&l->table, stdout);
-    }
     if (cut && taken == ROWS_MAX) {
-        cli_note("these are the first %d; -n shows as many as you like, --json all", ROWS_MAX);
+        cli_note("these are the first %d; -n shows as many as you like, --json and --csv without "
+                 "--sort all",
+                 ROWS_MAX);
     }
     return code;
 }
 
 static int run_ls(const cli_run *run) {
-    static const char *const headings[] = {"ID",  "ORIGIN", "ATTEMPTS", "REASON",
-                                           "KEY", "FAILED", "ERROR"};
-    const cli_dlq_opts *o = run->opts;
     cli_selection selection;
     if (!cli_selection_init(&selection, run)) {
         return CLI_USAGE;
@@ -94,10 +104,10 @@ static int run_ls(const cli_run *run) {
         seg_dlq *q;
         code = cli_dlq_open(&q, client, run);
         if (code == CLI_OK) {
-            listing l = {.run = run, .json = o->json};
-            cli_table_init(&l.table, "llrllll", headings);
+            listing l = {.run = run};
+            cli_listing_init(&l.rows, run);
             code = list(q, &selection, &l);
-            cli_table_fini(&l.table);
+            cli_listing_end(&l.rows);
             seg_dlq_close(q);
         }
         seg_client_close(client);
@@ -245,6 +255,8 @@ const cli_command cli_dlq_ls = {
     .opts = ls_table,
     .n_opts = CLI_COUNT(ls_table),
     .opts_size = sizeof(cli_dlq_opts),
+    .columns = columns,
+    .n_columns = CLI_COUNT(columns),
     .run = run_ls,
 };
 

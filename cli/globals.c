@@ -52,7 +52,8 @@ const cli_opt cli_global_opts[] = {
     {.name = "trace",
      .type = CLI_FLAG,
      .at = offsetof(cli_globals, trace),
-     .text = "report each request to the server and how long it took; no keys' or messages' contents"},
+     .text =
+         "report each request to the server and how long it took; no keys' or messages' contents"},
     {.name = "help",
      .letter = 'h',
      .type = CLI_FLAG,
@@ -85,8 +86,8 @@ static char *read_password(const char *path) {
     if (n < 0) {
         cli_failure("cannot read the password file '%s': %s", path, strerror(error));
     } else if (len == 0 || len > PASSWORD_MAX) {
-        cli_failure("the first line of the password file '%s' has %s bytes; it holds the password", path,
-                    len ? "more than 4096" : "no");
+        cli_failure("the first line of the password file '%s' has %s bytes; it holds the password",
+                    path, len ? "more than 4096" : "no");
     } else {
         text[len] = '\0';
         return text;
@@ -115,7 +116,8 @@ static char *with_password(const char *url, const char *password) {
     const char *at = memrchr(start, '@', authority);
     size_t user = at ? (size_t)(at - start) : 0;
     if (memchr(start, ':', user)) {
-        cli_usage("the URL has a password already: leave it out there, or leave --password-file out");
+        cli_usage(
+            "the URL has a password already: leave it out there, or leave --password-file out");
         return NULL;
     }
     char *encoded = percent_encode(password);

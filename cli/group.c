@@ -24,16 +24,16 @@ static const cli_opt ls_table[] = {
 };
 
 static const cli_column columns[] = {
-    {"GROUP", "group", CLI_COLUMN_TEXT, 0, false, "its name"},
-    {"STREAM", "stream", CLI_COLUMN_TEXT, 0, false, "its stream"},
-    {"MEMBERS", "member_count", CLI_COLUMN_COUNT, 0, false, "live members"},
-    {"PARTITIONS", "partition_count", CLI_COLUMN_COUNT, 0, false, "of the stream"},
-    {"UNOWNED", "unowned", CLI_COLUMN_COUNT, CLI_COLUMN_DATA, false,
+    {"GROUP", "group", CLI_COLUMN_TEXT, 0, 0, "its name"},
+    {"STREAM", "stream", CLI_COLUMN_TEXT, 0, 0, "its stream"},
+    {"MEMBERS", "member_count", CLI_COLUMN_COUNT, 0, 0, "live members"},
+    {"PARTITIONS", "partition_count", CLI_COLUMN_COUNT, 0, 0, "of the stream"},
+    {"UNOWNED", "unowned", CLI_COLUMN_COUNT, CLI_COLUMN_DATA, 0,
      "of these, those that no live member owns"},
-    {"LAG", "lag", CLI_COLUMN_COUNT, 0, false, "messages that are not committed"},
-    {"EPOCH", "epoch", CLI_COLUMN_COUNT, CLI_COLUMN_DATA, false,
+    {"LAG", "lag", CLI_COLUMN_COUNT, 0, 0, "messages that are not committed"},
+    {"EPOCH", "epoch", CLI_COLUMN_COUNT, CLI_COLUMN_DATA, 0,
      "how often a partition was given to a member"},
-    {"STATUS", "status", CLI_COLUMN_TEXT, 0, false,
+    {"STATUS", "status", CLI_COLUMN_TEXT, 0, 0,
      "ok, orphaned (messages wait, and a partition has no owner) or damaged; group describe knows "
      "more"},
 };

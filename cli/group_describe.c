@@ -43,28 +43,27 @@ static const cli_opt describe_table[] = {
 };
 
 static const cli_column partition_columns[] = {
-    {"PARTITION", "partition", CLI_COLUMN_COUNT, 0, false, "its number"},
-    {"ERA", "era", CLI_COLUMN_COUNT, CLI_COLUMN_DATA, false, "the generation of its log"},
-    {"FIRST", "first", CLI_COLUMN_COUNT, CLI_COLUMN_DATA, false,
+    {"PARTITION", "partition", CLI_COLUMN_COUNT, 0, 0, "its number"},
+    {"ERA", "era", CLI_COLUMN_COUNT, CLI_COLUMN_DATA, 0, "the generation of its log"},
+    {"FIRST", "first", CLI_COLUMN_COUNT, CLI_COLUMN_DATA, 0,
      "offset of the oldest message that is kept"},
-    {"COMMITTED", "committed", CLI_COLUMN_COUNT, 0, false,
+    {"COMMITTED", "committed", CLI_COLUMN_COUNT, 0, 0,
      "offset of the first message that is not acknowledged"},
-    {"NEXT", "next", CLI_COLUMN_COUNT, 0, false, "offset that the next message will get"},
-    {"LAG", "lag", CLI_COLUMN_COUNT, 0, false,
+    {"NEXT", "next", CLI_COLUMN_COUNT, 0, 0, "offset that the next message will get"},
+    {"LAG", "lag", CLI_COLUMN_COUNT, 0, 0,
      "messages from committed to next, as XINFO GROUPS says it too; less those that were dropped"},
-    {"AGE", "lag_ms", CLI_COLUMN_SPAN, 0, false,
+    {"AGE", "lag_ms", CLI_COLUMN_SPAN, 0, 0,
      "how old the oldest message is that is not acknowledged (the first of its batch)"},
-    {"TREND", "lag_per_s", CLI_COLUMN_RATE, 0, false, "how the lag changes, messages a second"},
-    {"ACKED", "acked", CLI_COLUMN_COUNT, CLI_COLUMN_DATA, false,
+    {"TREND", "lag_per_s", CLI_COLUMN_RATE, 0, 0, "how the lag changes, messages a second"},
+    {"ACKED", "acked", CLI_COLUMN_COUNT, CLI_COLUMN_DATA, 0,
      "messages acknowledged out of order, part of the lag all the same"},
-    {"IN-FLIGHT", "in_flight", CLI_COLUMN_COUNT, 0, false,
+    {"IN-FLIGHT", "in_flight", CLI_COLUMN_COUNT, 0, 0,
      "messages that were delivered and are not settled, at most"},
-    {"ATTEMPTS", "attempts", CLI_COLUMN_COUNT, 0, false,
+    {"ATTEMPTS", "attempts", CLI_COLUMN_COUNT, 0, 0,
      "deliveries of the message that was delivered most often and is not acknowledged"},
-    {"EPOCH", "epoch", CLI_COLUMN_COUNT, 0, false, "grows with each new owner"},
-    {"OWNER", "owner", CLI_COLUMN_TEXT, 0, true, "the member that has it"},
-    {"STATUS", "status", CLI_COLUMN_TEXT, 0, false,
-     "ok, warn, stalled, rewound, orphaned or damaged"},
+    {"EPOCH", "epoch", CLI_COLUMN_COUNT, 0, 0, "grows with each new owner"},
+    {"OWNER", "owner", CLI_COLUMN_TEXT, 0, 200, "the member that has it"},
+    {"STATUS", "status", CLI_COLUMN_TEXT, 0, 0, "ok, warn, stalled, rewound, orphaned or damaged"},
 };
 
 static void list_partitions(const cli_run *run, const cli_group_looks *looks) {
@@ -172,14 +171,14 @@ static void print_head(const cli_group_looks *looks) {
 }
 
 static const cli_column member_columns[] = {
-    {"MEMBER", "member", CLI_COLUMN_TEXT, 0, true, "its name"},
-    {"HOST", "host", CLI_COLUMN_TEXT, 0, true, "the machine that it runs on"},
-    {"SESSION", "session_ms", CLI_COLUMN_SPAN, 0, false,
+    {"MEMBER", "member", CLI_COLUMN_TEXT, 0, 200, "its name"},
+    {"HOST", "host", CLI_COLUMN_TEXT, 0, 200, "the machine that it runs on"},
+    {"SESSION", "session_ms", CLI_COLUMN_SPAN, 0, 0,
      "a member that was not heard of for so long is dead"},
-    {"LEASE", "lease_ms", CLI_COLUMN_SPAN, 0, false, "what is left of that"},
-    {"COUNT", "partition_count", CLI_COLUMN_COUNT, 0, false, "partitions that it owns"},
-    {"LAG", "lag", CLI_COLUMN_COUNT, 0, false, "of these partitions"},
-    {"PARTITIONS", "partitions", CLI_COLUMN_TEXT, 0, true, "which they are"},
+    {"LEASE", "lease_ms", CLI_COLUMN_SPAN, 0, 0, "what is left of that"},
+    {"COUNT", "partition_count", CLI_COLUMN_COUNT, 0, 0, "partitions that it owns"},
+    {"LAG", "lag", CLI_COLUMN_COUNT, 0, 0, "of these partitions"},
+    {"PARTITIONS", "partitions", CLI_COLUMN_TEXT, 0, 200, "which they are"},
 };
 
 static uint64_t lag_of(const seg_group_info *g, const uint32_t *owned, size_t n) {
@@ -253,17 +252,17 @@ const cli_command cli_group_describe = {
     .min_args = 1,
     .max_args = 1,
     .brief = "Show a group's members, owners and lag",
-    .about =
-        "Show who is in the group, who owns which partition, how far the group has read it, and how "
-        "it does. With --json that is one object; --columns, --sort and --csv are about the "
-        "partitions. A value that cannot be told is \"-\" or null.\n\n"
-        "STATUS is the worst that is true:\n"
-        "  ok        nothing is wrong\n"
-        "  warn      a message waits for longer than --age-warn, or was delivered again\n"
-        "  stalled   as warn, and nothing was committed between the two looks\n"
-        "  rewound   the group went back between the looks: a seek, or lost data\n"
-        "  orphaned  messages wait, and no live member owns the partition\n"
-        "  damaged   a part of the data is missing on the server; the lag is unknown",
+    .about = "Show who is in the group, who owns which partition, how far the group has read it, "
+             "and how "
+             "it does. With --json that is one object; --columns, --sort and --csv are about the "
+             "partitions. A value that cannot be told is \"-\" or null.\n\n"
+             "STATUS is the worst that is true:\n"
+             "  ok        nothing is wrong\n"
+             "  warn      a message waits for longer than --age-warn, or was delivered again\n"
+             "  stalled   as warn, and nothing was committed between the two looks\n"
+             "  rewound   the group went back between the looks: a seek, or lost data\n"
+             "  orphaned  messages wait, and no live member owns the partition\n"
+             "  damaged   a part of the data is missing on the server; the lag is unknown",
     .opts = describe_table,
     .n_opts = CLI_COUNT(describe_table),
     .opts_size = sizeof(describe_opts),

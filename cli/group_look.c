@@ -4,8 +4,8 @@
 #include <inttypes.h>
 #include <math.h>
 
+#include "child.h"
 #include "place.h"
-#include "signals.h"
 
 int cli_group_look(cli_group_looks *out, seg_client *client, const char *stream, const char *group,
                    int64_t window, int64_t age_warn) {

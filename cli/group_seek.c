@@ -47,14 +47,14 @@ static const cli_opt seek_table[] = {
 };
 
 static const cli_column columns[] = {
-    {"GROUP", "group", CLI_COLUMN_TEXT, CLI_COLUMN_DATA, false, "the group"},
-    {"STREAM", "stream", CLI_COLUMN_TEXT, CLI_COLUMN_DATA, false, "its stream"},
-    {"PARTITION", "partition", CLI_COLUMN_COUNT, 0, false, "a partition of it"},
-    {"ERA", "era", CLI_COLUMN_COUNT, CLI_COLUMN_DATA, false, "the generation of its log"},
-    {"BEFORE", "before", CLI_COLUMN_COUNT, 0, false, "the offset that the group would read next"},
-    {"AFTER", "after", CLI_COLUMN_COUNT, 0, false, "the one that it reads next now, or would"},
-    {"DELTA", "delta", CLI_COLUMN_CHANGE, 0, false, "from before to after"},
-    {"EXECUTED", "executed", CLI_COLUMN_FLAG, CLI_COLUMN_DATA, false, "was it done?"},
+    {"GROUP", "group", CLI_COLUMN_TEXT, CLI_COLUMN_DATA, 0, "the group"},
+    {"STREAM", "stream", CLI_COLUMN_TEXT, CLI_COLUMN_DATA, 0, "its stream"},
+    {"PARTITION", "partition", CLI_COLUMN_COUNT, 0, 0, "a partition of it"},
+    {"ERA", "era", CLI_COLUMN_COUNT, CLI_COLUMN_DATA, 0, "the generation of its log"},
+    {"BEFORE", "before", CLI_COLUMN_COUNT, 0, 0, "the offset that the group would read next"},
+    {"AFTER", "after", CLI_COLUMN_COUNT, 0, 0, "the one that it reads next now, or would"},
+    {"DELTA", "delta", CLI_COLUMN_CHANGE, 0, 0, "from before to after"},
+    {"EXECUTED", "executed", CLI_COLUMN_FLAG, CLI_COLUMN_DATA, 0, "was it done?"},
 };
 
 /* ---- What is asked for ----------------------------------------------------------------------- */

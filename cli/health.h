@@ -10,7 +10,8 @@
     X(OK, "ok", "nothing is wrong")                                                                \
     X(WARN, "warn", "a message waits for longer than --age-warn, or had to be delivered again")    \
     X(STALLED, "stalled", "as warn, and nothing was committed between the looks")                  \
-    X(REWOUND, "rewound", "the group went back between the looks: a seek, or the server lost data") \
+    X(REWOUND, "rewound",                                                                          \
+      "the group went back between the looks: a seek, or the server lost data")                    \
     X(ORPHANED, "orphaned", "messages wait, and no live member owns the partition")                \
     X(DAMAGED, "damaged", "a part of the data is missing on the server, and the lag is unknown")
 

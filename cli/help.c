@@ -44,8 +44,8 @@ void cli_help_all(const char *family) {
 }
 
 void cli_help_command(const cli_command *c) {
-    printf("Usage: segmenter %s%s%s%s\n\n", c->name,
-           c->n_opts || c->columns ? " [OPTION...]" : "", c->args[0] ? " " : "", c->args);
+    printf("Usage: segmenter %s%s%s%s\n\n", c->name, c->n_opts || c->columns ? " [OPTION...]" : "",
+           c->args[0] ? " " : "", c->args);
     cli_wrap(stdout, c->about, 0);
     if (c->n_opts || c->columns) {
         puts("\nOptions:");
@@ -56,6 +56,7 @@ void cli_help_command(const cli_command *c) {
         puts("\nColumns:");
         cli_columns_help(stdout, c->columns, c->n_columns);
     }
-    puts("\nGlobal options: -u URL, -N NAME, -v, -h; 'segmenter --help' describes them and the exit "
-         "codes.");
+    puts(
+        "\nGlobal options: -u URL, -N NAME, -v, -h; 'segmenter --help' describes them and the exit "
+        "codes.");
 }

@@ -23,7 +23,7 @@ void cli_json_add(json_t *object, const char *name, json_t *value) {
 
 void cli_json_number(json_t *object, const char *name, uint64_t value) {
     cli_json_add(object, name,
-                 value == UINT64_MAX ? json_null() : json_integer((json_int_t)value));
+                 value != SEG_UNKNOWN ? json_integer((json_int_t)value) : json_null());
 }
 
 void cli_json_real(json_t *object, const char *name, double value) {

@@ -16,9 +16,8 @@
 /* An object that starts with the version of its format, "v":1. */
 json_t *cli_json_object(void);
 void cli_json_text(json_t *object, const char *name, const char *text); /* null where NULL */
-/* null where it is UINT64_MAX: not known. */
-void cli_json_number(json_t *object, const char *name, uint64_t value);
-void cli_json_real(json_t *object, const char *name, double value); /* six digits of it */
+void cli_json_number(json_t *object, const char *name, uint64_t value); /* SEG_UNKNOWN: null */
+void cli_json_real(json_t *object, const char *name, double value);     /* six digits of it */
 /* As "name", or as "name_b64" where it is no UTF-8. */
 void cli_json_bytes(json_t *object, const char *name, seg_bytes bytes);
 void cli_json_add(json_t *object, const char *name, json_t *value); /* takes `value` */

@@ -66,23 +66,25 @@ static bool is_real(cli_column_type type) {
     return type == CLI_COLUMN_REAL || type == CLI_COLUMN_RATE;
 }
 
-static void print_text(char *out, size_t cap, const cell *c) {
-    cli_text_clean(out, cap, (seg_bytes){c->as.text, c->len});
-    if (out[0] == '\0') {
-        snprintf(out, cap, "-");
+static void print_text(char *out, const cell *c, size_t most) {
+    cli_text_clean(out, most + 1, (seg_bytes){c->as.text, c->len});
+    if (c->len == 0) {
+        strcpy(out, "-");
+    } else if (strlen(out) < c->len) {
+        strcat(out, "...");
     }
 }
 
 /* As a table shows it. */
-static void print_cell(char *out, size_t cap, const cell *c, cli_column_type type) {
+static void print_cell(char *out, size_t cap, const cell *c, const cli_column *column) {
     if (!c->known) {
         snprintf(out, cap, "-");
         return;
     }
-    switch (type) {
+    switch (column->type) {
     case CLI_COLUMN_TEXT:
     case CLI_COLUMN_BYTES:
-        print_text(out, cap, c);
+        print_text(out, c, column->most ? column->most : CELL_SHOWN);
         break;
     case CLI_COLUMN_COUNT:
         snprintf(out, cap, "%" PRId64, c->as.number);
@@ -218,7 +220,7 @@ static char alignment(const cli_column *column) {
     case CLI_COLUMN_SPAN:
         return 'r';
     default:
-        return column->cut ? 't' : 'l';
+        return column->most ? 't' : 'l';
     }
 }
 
@@ -234,8 +236,8 @@ static void write_table(const cli_listing *l) {
     for (size_t r = 0; r < l->n_rows; r++) {
         for (size_t i = 0; i < l->n_shown; i++) {
             const cell *c = &l->rows[r * l->n_columns + l->shown[i]];
-            char text[CELL_SHOWN];
-            print_cell(text, sizeof text, c, l->columns[l->shown[i]].type);
+            char text[CELL_SHOWN + 4];
+            print_cell(text, sizeof text, c, &l->columns[l->shown[i]]);
             cli_table_add(&table, "%s", text);
             cli_table_colour(&table, c->colour);
         }
@@ -273,9 +275,8 @@ static int by_column(const void *left, const void *right) {
     const sorted *a = left, *b = right;
     const cli_listing *l = a->listing;
     size_t column = l->output->sort_by;
-    int order =
-        compare(&l->rows[a->row * l->n_columns + column], &l->rows[b->row * l->n_columns + column],
-                l->columns[column].type);
+    int order = compare(&l->rows[a->row * l->n_columns + column],
+                        &l->rows[b->row * l->n_columns + column], l->columns[column].type);
     if (order) {
         return l->output->descending ? -order : order;
     }

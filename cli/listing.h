@@ -24,8 +24,8 @@
 /* What a column holds, and so how it is written and compared. */
 typedef enum cli_column_type {
     CLI_COLUMN_TEXT,
-    CLI_COLUMN_BYTES, /* from a message: text, or base64 where it is no UTF-8 */
-    CLI_COLUMN_COUNT, /* a whole number */
+    CLI_COLUMN_BYTES,  /* from a message: text, or base64 where it is no UTF-8 */
+    CLI_COLUMN_COUNT,  /* a whole number */
     CLI_COLUMN_CHANGE, /* a whole number; in tables with its sign */
     CLI_COLUMN_REAL,
     CLI_COLUMN_RATE, /* by the second; in tables with its sign, for what rises and falls */
@@ -46,7 +46,7 @@ typedef struct cli_column {
     const char *name;    /* in JSON and CSV, and what --columns and --sort take */
     cli_column_type type;
     cli_column_where where;
-    bool cut;         /* may be, where the terminal is too narrow */
+    uint16_t most;    /* bytes that a table shows of it, fewer on a narrow terminal; 0: all */
     const char *text; /* what it says, for the help */
 } cli_column;
 
@@ -58,8 +58,8 @@ typedef struct cli_listing {
     const struct cli_output *output;
     const uint16_t *shown; /* the columns, in their order */
     size_t n_shown;
-    struct cli_cell *row; /* that is being put together */
-    size_t at;            /* the column of its next value */
+    struct cli_cell *row;  /* that is being put together */
+    size_t at;             /* the column of its next value */
     struct cli_cell *rows; /* of a table, or of what is to be sorted */
     size_t n_rows, capacity;
     size_t written; /* lines of what needs no waiting */

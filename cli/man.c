@@ -250,16 +250,17 @@ static void put_list(FILE *out, const char *family) {
 static void put_main(FILE *out) {
     put_head(out, "segmenter", "Partitioned streams and consumer groups on Redis and Valkey");
     fputs(".Nm\n.Op Ar option ...\n.Ar command\n.Op Ar argument ...\n.Sh DESCRIPTION\n", out);
-    put_text(out,
-             "A stream is split into partitions. The key of a message picks its partition, so the "
-             "messages of one key stay in order. Each consumer group gives every partition to "
-             "exactly one live consumer, which handles its messages in order, through joins, leaves "
-             "and crashes.\n\nThe first steps, on a private server:\n"
-             "  segmenter server --dir ./try &\n"
-             "  export SEGMENTER_URL=unix://$PWD/try/redis.sock\n"
-             "  segmenter stream create orders -p 2\n"
-             "  printf 'ann:tea\\neve:milk\\n' | segmenter produce orders -K :\n"
-             "  segmenter consume orders -g kitchen -e -f '%k wants %v\\n'\n");
+    put_text(
+        out,
+        "A stream is split into partitions. The key of a message picks its partition, so the "
+        "messages of one key stay in order. Each consumer group gives every partition to "
+        "exactly one live consumer, which handles its messages in order, through joins, leaves "
+        "and crashes.\n\nThe first steps, on a private server:\n"
+        "  segmenter server --dir ./try &\n"
+        "  export SEGMENTER_URL=unix://$PWD/try/redis.sock\n"
+        "  segmenter stream create orders -p 2\n"
+        "  printf 'ann:tea\\neve:milk\\n' | segmenter produce orders -K :\n"
+        "  segmenter consume orders -g kitchen -e -f '%k wants %v\\n'\n");
     fputs(".Pp\nThe options of all commands stand before or after the command:\n"
           ".Bl -tag -width Ds\n",
           out);
@@ -279,7 +280,8 @@ static void put_main(FILE *out) {
           "servers that are kept by name; see\n.Xr segmenter-context-add 1 .\n.El\n",
           out);
     put_exit_codes(out);
-    fputs(".Sh DIAGNOSTICS\nData goes to the standard output, everything else to the standard error,\n"
+    fputs(".Sh DIAGNOSTICS\nData goes to the standard output, everything else to the standard "
+          "error,\n"
           "one line each.\nWith\n.Fl -json\nan error is an object:\n"
           ".Dl {\\(dqerror\\(dq:{\\(dqcode\\(dq:\\(dqENOENT\\(dq,\\(dqmessage\\(dq:...,"
           "\\(dqhint\\(dq:...}}\n"

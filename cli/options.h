@@ -49,9 +49,9 @@ typedef struct cli_opt_set {
 typedef struct cli_parser {
     char **argv;
     int argc;
-    int next;            /* the word that comes next */
-    const char *bundle;  /* the rest of a bundle of short options, or NULL */
-    bool ended;          /* `--` was seen */
+    int next;           /* the word that comes next */
+    const char *bundle; /* the rest of a bundle of short options, or NULL */
+    bool ended;         /* `--` was seen */
     /* The global options; once the command is known its own, and those of what lists. */
     cli_opt_set sets[3];
     size_t n_sets;

@@ -170,7 +170,7 @@ static outcome send_record(job *j, const seg_record *r, uint64_t line) {
         }
         if (status != SEG_EFULL) {
             erase_progress(j);
-            cli_note("%s:%" PRIu64 ": %s", j->input, line, err.text);
+            cli_failure("%s:%" PRIu64 ": %s", j->input, line, err.text);
             return FAULT;
         }
         if (!run_callbacks(j, STEP_MS)) {
@@ -201,7 +201,7 @@ static outcome send_json(job *j, seg_bytes line, uint64_t number) {
     char fault[256];
     if (!cli_json_record_read(&r, line, j->headers, j->opts->headers.n, fault)) {
         erase_progress(j);
-        cli_note("%s:%" PRIu64 ": %s", j->input, number, fault);
+        cli_failure("%s:%" PRIu64 ": %s", j->input, number, fault);
         return FAULT;
     }
     outcome result = send_record(j, &r.record, number);
@@ -225,8 +225,8 @@ static outcome send_line(job *j, seg_bytes line, uint64_t number) {
             /* Taking the line as a value without a key would spread one key's messages over all
              * partitions, and nobody would notice. */
             erase_progress(j);
-            cli_note("%s:%" PRIu64 ": the key delimiter '%s' is not in this line", j->input, number,
-                     j->opts->key_delimiter);
+            cli_failure("%s:%" PRIu64 ": the key delimiter '%s' is not in this line", j->input,
+                        number, j->opts->key_delimiter);
             return FAULT;
         }
         size_t key = (size_t)(at - start);
@@ -264,10 +264,10 @@ static outcome wait_input(job *j, int fd) {
 static outcome line_fault(job *j, const cli_lines *l, cli_line what) {
     erase_progress(j);
     if (what == CLI_LINE_TOO_LONG) {
-        cli_note("%s:%" PRIu64 ": the line is longer than %zu bytes; see --max-message", j->input,
-                 l->number, l->limit);
+        cli_failure("%s:%" PRIu64 ": the line is longer than %zu bytes; see --max-message",
+                    j->input, l->number, l->limit);
     } else {
-        cli_note("cannot read '%s': %s", j->input, strerror(l->error));
+        cli_failure("cannot read '%s': %s", j->input, strerror(l->error));
     }
     return FAULT;
 }
@@ -314,7 +314,7 @@ static outcome read_file(job *j, const char *path) {
     j->input = is_stdin ? "stdin" : path;
     int fd = is_stdin ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) {
-        cli_note("cannot open '%s': %s", path, strerror(errno));
+        cli_failure("cannot open '%s': %s", path, strerror(errno));
         return FAULT;
     }
     j->progress = isatty(STDERR_FILENO) && !isatty(fd);
@@ -381,7 +381,8 @@ static int report(const job *j, outcome read, bool verbose) {
                            j->stored, plural, j->failed, unknown, j->first.text);
     }
     if (read == FAULT) {
-        return cli_failure("%" PRIu64 " message%s stored before that", j->stored, plural);
+        cli_note("%" PRIu64 " message%s stored before that", j->stored, plural);
+        return CLI_FAILURE;
     }
     if (cli_signal_caught()) {
         return cli_failure("interrupted: %" PRIu64 " message%s stored", j->stored, plural);

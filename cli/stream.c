@@ -95,15 +95,15 @@ static int run_create(const cli_run *run) {
 /* ---- ls -------------------------------------------------------------------------------------- */
 
 static const cli_column stream_columns[] = {
-    {"STREAM", "stream", CLI_COLUMN_TEXT, 0, false, "its name"},
-    {"PARTITIONS", "partition_count", CLI_COLUMN_COUNT, 0, false, "how many it has"},
-    {"SIZE", "max_messages", CLI_COLUMN_COUNT, 0, false, "messages that each partition keeps"},
-    {"ON-FULL", "on_full", CLI_COLUMN_TEXT, 0, false, "what an append to a full partition does"},
-    {"MESSAGES", "messages", CLI_COLUMN_COUNT, 0, false, "messages that are kept"},
-    {"APPENDED", "appended", CLI_COLUMN_COUNT, CLI_COLUMN_DATA, false, "since it was created"},
-    {"GROUPS", "group_count", CLI_COLUMN_COUNT, 0, false, "how many there are"},
-    {"CREATED", "created_ms", CLI_COLUMN_TIME, 0, false, "when it was created"},
-    {"STATUS", "status", CLI_COLUMN_TEXT, 0, false, "ok, or damaged: a part of its data is missing"},
+    {"STREAM", "stream", CLI_COLUMN_TEXT, 0, 0, "its name"},
+    {"PARTITIONS", "partition_count", CLI_COLUMN_COUNT, 0, 0, "how many it has"},
+    {"SIZE", "max_messages", CLI_COLUMN_COUNT, 0, 0, "messages that each partition keeps"},
+    {"ON-FULL", "on_full", CLI_COLUMN_TEXT, 0, 0, "what an append to a full partition does"},
+    {"MESSAGES", "messages", CLI_COLUMN_COUNT, 0, 0, "messages that are kept"},
+    {"APPENDED", "appended", CLI_COLUMN_COUNT, CLI_COLUMN_DATA, 0, "since it was created"},
+    {"GROUPS", "group_count", CLI_COLUMN_COUNT, 0, 0, "how many there are"},
+    {"CREATED", "created_ms", CLI_COLUMN_TIME, 0, 0, "when it was created"},
+    {"STATUS", "status", CLI_COLUMN_TEXT, 0, 0, "ok, or damaged: a part of its data is missing"},
 };
 
 static void put_status(cli_listing *l, seg_status status) {
@@ -158,17 +158,17 @@ static const cli_opt info_table[] = {
 };
 
 static const cli_column partition_columns[] = {
-    {"PARTITION", "partition", CLI_COLUMN_COUNT, 0, false, "its number"},
-    {"ERA", "era", CLI_COLUMN_COUNT, 0, false, "the generation of its log"},
-    {"FIRST", "first", CLI_COLUMN_COUNT, 0, false, "offset of the oldest message that is kept"},
-    {"NEXT", "next", CLI_COLUMN_COUNT, 0, false, "offset that the next message will get"},
-    {"MESSAGES", "messages", CLI_COLUMN_COUNT, 0, false, "messages that are kept"},
-    {"SLOT", "slot", CLI_COLUMN_COUNT, CLI_COLUMN_DATA, false, "of its keys in a cluster"},
-    {"PRODUCERS", "producers", CLI_COLUMN_COUNT, CLI_COLUMN_DATA, false,
+    {"PARTITION", "partition", CLI_COLUMN_COUNT, 0, 0, "its number"},
+    {"ERA", "era", CLI_COLUMN_COUNT, 0, 0, "the generation of its log"},
+    {"FIRST", "first", CLI_COLUMN_COUNT, 0, 0, "offset of the oldest message that is kept"},
+    {"NEXT", "next", CLI_COLUMN_COUNT, 0, 0, "offset that the next message will get"},
+    {"MESSAGES", "messages", CLI_COLUMN_COUNT, 0, 0, "messages that are kept"},
+    {"SLOT", "slot", CLI_COLUMN_COUNT, CLI_COLUMN_DATA, 0, "of its keys in a cluster"},
+    {"PRODUCERS", "producers", CLI_COLUMN_COUNT, CLI_COLUMN_DATA, 0,
      "those in use, and those of the last hour"},
-    {"FOREIGN", "foreign", CLI_COLUMN_COUNT, CLI_COLUMN_DATA, false,
+    {"FOREIGN", "foreign", CLI_COLUMN_COUNT, CLI_COLUMN_DATA, 0,
      "entries of somebody else that were taken out of its log"},
-    {"STATUS", "status", CLI_COLUMN_TEXT, 0, false, "ok, or damaged: a part of its data is missing"},
+    {"STATUS", "status", CLI_COLUMN_TEXT, 0, 0, "ok, or damaged: a part of its data is missing"},
 };
 
 static void list_partitions(const cli_run *run, const seg_stream_info *info) {

@@ -11,6 +11,9 @@
 extern "C" {
 #endif
 
+/* In place of a number that cannot be told, because the server lost what it is made of. */
+#define SEG_UNKNOWN UINT64_MAX
+
 /* ---- Streams ------------------------------------------------------------------------------ */
 
 /* A sorted list of names, an immutable snapshot; any thread. */
@@ -25,27 +28,58 @@ SEG_API seg_status seg_stream_list(seg_names **out, seg_client *c, seg_error *er
 /* One partition of a stream, as it was when asked. Members are only added at the end. */
 typedef struct seg_stream_partition {
     uint64_t era;
-    uint64_t first;    /* offset of the oldest message that is kept */
-    uint64_t next;     /* offset that the next message will get */
-    uint64_t messages; /* next - first */
+    uint64_t first;     /* offset of the oldest message that is kept */
+    uint64_t next;      /* offset that the next message will get */
+    uint64_t messages;  /* next - first */
+    seg_status status;  /* SEG_OK, or SEG_ELOST: its state is missing or makes no sense. Its numbers
+                           are SEG_UNKNOWN then, but for the slot */
+    uint16_t slot;      /* of its keys in a cluster, 0 to 16383 */
+    uint64_t foreign;   /* entries of somebody else that were found in its log and taken out */
+    uint64_t producers; /* that it knows: those in use, and those of the last hour */
 } seg_stream_partition;
 
 /* A stream's settings and partitions, an immutable snapshot; any thread. */
 typedef struct seg_stream_info seg_stream_info;
-/* Errors: ENOENT, ELOST (a partition's state is missing). Any thread. One command for each
- * partition, pipelined. */
+/* A partition that is damaged has that in its `status` and hides no other. Errors: ENOENT. Any
+ * thread. One script for each partition, pipelined. */
 SEG_API seg_status seg_stream_describe(seg_stream_info **out, seg_client *c, const char *stream,
                                        seg_error *err);
 SEG_API const char *seg_stream_info_name(const seg_stream_info *s);
 SEG_API uint32_t seg_stream_info_partitions(const seg_stream_info *s);
 SEG_API uint64_t seg_stream_info_max_messages(const seg_stream_info *s); /* for each partition */
 SEG_API seg_on_full seg_stream_info_on_full(const seg_stream_info *s);
-SEG_API int64_t seg_stream_info_created(const seg_stream_info *s);   /* ms since 1970 */
-SEG_API uint64_t seg_stream_info_messages(const seg_stream_info *s); /* kept, all partitions */
+SEG_API int64_t seg_stream_info_created(const seg_stream_info *s); /* ms since 1970 */
+/* Kept, all partitions. SEG_UNKNOWN where one is damaged. */
+SEG_API uint64_t seg_stream_info_messages(const seg_stream_info *s);
 /* NULL where `partition` is not below seg_stream_info_partitions(). */
 SEG_API const seg_stream_partition *seg_stream_info_partition(const seg_stream_info *s,
                                                               uint32_t partition);
 SEG_API void seg_stream_info_free(seg_stream_info *s);
+
+/* One stream of a listing, as it was when asked. Members are only added at the end. */
+typedef struct seg_stream_summary {
+    const char *name;
+    seg_status status; /* SEG_OK; SEG_ELOST: a partition is damaged; SEG_EPROTO: its settings are,
+                              and all that follows is 0 or SEG_UNKNOWN */
+    uint32_t partitions;
+    seg_on_full on_full;
+    uint64_t max_messages; /* for each partition */
+    int64_t created;       /* ms since 1970 */
+    uint64_t messages;     /* kept, all partitions; SEG_UNKNOWN where one is damaged */
+    uint64_t appended;     /* since it was created; the same */
+    uint64_t groups;       /* how many */
+} seg_stream_summary;
+
+/* Streams in the order of their names, an immutable snapshot; any thread. */
+typedef struct seg_streams seg_streams;
+/* All streams of the namespace. Those that are deleted meanwhile are left out. The command timeout
+ * is for each step of it, of 256 commands at most. Any thread. Two commands for each stream and one
+ * script for each partition, pipelined. */
+SEG_API seg_status seg_stream_overview(seg_streams **out, seg_client *c, seg_error *err);
+SEG_API size_t seg_streams_count(const seg_streams *s);
+SEG_API const seg_stream_summary *seg_streams_at(const seg_streams *s,
+                                                 size_t i); /* NULL past the end */
+SEG_API void seg_streams_free(seg_streams *s);
 
 /* ---- Groups ------------------------------------------------------------------------------- */
 
@@ -63,23 +97,44 @@ typedef struct seg_group_partition {
     uint64_t era;
     uint64_t committed; /* offset of the first message that is not acknowledged */
     uint64_t next;      /* offset that the next message will get */
-    uint64_t lag;       /* next - committed, or next - first where the group was overtaken */
+    uint64_t lag;       /* next - committed, or next - first where the group was overtaken.
+                           SEG_UNKNOWN: damaged, or `committed` is past `next`, as the server lost
+                           messages that were acknowledged */
     uint64_t acked;     /* messages acknowledged out of order, at or past `committed` */
     uint64_t epoch;     /* of its latest owner; 0 before the first */
     const char *owner;  /* member id; NULL where there is none */
+    uint64_t first;     /* offset of the oldest message that is kept */
+    uint64_t in_flight; /* messages that were delivered and are not settled, at most: how far the
+                           owner is with what it fetched, the server does not know */
+    uint32_t
+        attempts; /* largest number of deliveries of a message that is not acknowledged: 0 where
+                           none was delivered, 1 where none had to be again */
+    int64_t oldest_ms; /* timestamp (ms since 1970) of the first message in the batch that holds the
+                           first one not acknowledged; the latter may be younger, by what a batch
+                           gathers. 0: nothing is left, or it is not known */
+    uint64_t moved;    /* the epoch under which a seek moved the group here last; 0: never */
+    seg_status status; /* SEG_OK, or SEG_ELOST: the partition's state or the group's place in it is
+                           missing or makes no sense. The offsets, `lag`, `acked`, `in_flight` and
+                           `moved` are SEG_UNKNOWN then, `attempts` and `oldest_ms` 0; `epoch` and
+                           `owner` are what the group knows */
 } seg_group_partition;
 
 /* A group's members and partitions, an immutable snapshot; any thread. */
 typedef struct seg_group_info seg_group_info;
-/* Errors: ENOENT (stream or group), ELOST. Any thread. One command for each partition and one
- * for the group, pipelined. */
+/* A partition that is damaged has that in its `status` and hides no other. Errors: ENOENT (stream or
+ * group). Any thread. One script for each partition and one for the group, pipelined. On the server a
+ * partition costs a look at one batch as well; only the batch's header is sent. */
 SEG_API seg_status seg_group_describe(seg_group_info **out, seg_client *c, const char *stream,
                                       const char *group, seg_error *err);
 SEG_API const char *seg_group_info_name(const seg_group_info *g);
 SEG_API const char *seg_group_info_stream(const seg_group_info *g);
 SEG_API uint32_t seg_group_info_partitions(const seg_group_info *g);
-SEG_API uint64_t
-seg_group_info_lag(const seg_group_info *g); /* messages, exact, of all partitions */
+/* Messages, exact, of all partitions. SEG_UNKNOWN where that of one is. */
+SEG_API uint64_t seg_group_info_lag(const seg_group_info *g);
+/* The largest epoch that was given: how often a partition was granted to a member, or moved by a
+ * seek, since the group was created. It only rises (but where the server lost the group's last
+ * moments). */
+SEG_API uint64_t seg_group_info_epoch(const seg_group_info *g);
 /* NULL where `partition` is not below seg_group_info_partitions(). */
 SEG_API const seg_group_partition *seg_group_info_partition(const seg_group_info *g,
                                                             uint32_t partition);
@@ -87,10 +142,39 @@ SEG_API const seg_group_partition *seg_group_info_partition(const seg_group_info
 SEG_API size_t seg_group_info_members(const seg_group_info *g);
 SEG_API const char *seg_group_info_member(const seg_group_info *g, size_t i); /* its id */
 SEG_API const char *seg_group_info_host(const seg_group_info *g, size_t i);   /* host name */
+/* Its session timeout, and how much of its lease was left when asked; ms. Past the last: 0. */
+SEG_API int64_t seg_group_info_session(const seg_group_info *g, size_t i);
+SEG_API int64_t seg_group_info_lease(const seg_group_info *g, size_t i);
 /* The partitions that member `i` owns, ascending; their number in `*n`. NULL and 0 past the
  * last. */
 SEG_API const uint32_t *seg_group_info_owned(const seg_group_info *g, size_t i, size_t *n);
 SEG_API void seg_group_info_free(seg_group_info *g);
+
+/* One group of a listing, as it was when asked. Members are only added at the end. */
+typedef struct seg_group_summary {
+    const char *stream, *group;
+    seg_status status; /* SEG_OK; SEG_ELOST: the group, its place in a partition or the partition is
+                            damaged */
+    uint32_t partitions; /* of the stream */
+    uint32_t unowned;    /* of these, partitions that no member with a live lease owns */
+    uint64_t members;    /* with a live lease */
+    uint64_t lag;   /* messages, exact, all partitions; SEG_UNKNOWN as in seg_group_partition */
+    uint64_t epoch; /* seg_group_info_epoch() */
+} seg_group_summary;
+
+/* Groups in the order of their streams and names, an immutable snapshot; any thread. */
+typedef struct seg_groups seg_groups;
+/* All groups of a stream, or of all streams of the namespace where `stream` is NULL. Groups and
+ * streams that are deleted meanwhile are left out. The command timeout is for each step of it, of 256
+ * commands at most. Errors: ENOENT (no such stream). Any thread. Two commands for each stream, a
+ * script for every so many groups (200, with few partitions), and one for every so many groups in each
+ * partition, pipelined. */
+SEG_API seg_status seg_group_overview(seg_groups **out, seg_client *c, const char *stream,
+                                      seg_error *err);
+SEG_API size_t seg_groups_count(const seg_groups *g);
+SEG_API const seg_group_summary *seg_groups_at(const seg_groups *g,
+                                               size_t i); /* NULL past the end */
+SEG_API void seg_groups_free(seg_groups *g);
 
 /* ---- Moving a group ------------------------------------------------------------------------ */
 

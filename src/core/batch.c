@@ -272,6 +272,14 @@ size_t sg_batch_weight(const void *data, size_t len) {
     return size > SG_BATCH_SIZE_MAX ? len : SG_BATCH_HEADER + size;
 }
 
+bool sg_batch_time(const void *header, size_t len, int64_t *out) {
+    const uint8_t *p = header;
+    if (len < SG_BATCH_HEADER || memcmp(p, "SB", 2) != 0 || p[AT_VERSION] != SG_BATCH_VERSION)
+        return false;
+    *out = (int64_t)get(p + AT_BASE, 8);
+    return true;
+}
+
 static inline bool read_varint(const uint8_t **at, const uint8_t *end, uint64_t *v) {
     if (*at < end && **at < 0x80) { /* mostly */
         *v = *(*at)++;

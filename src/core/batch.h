@@ -100,6 +100,10 @@ bool sg_batch_load(sg_batch_reader *r, const void *data, size_t len, uint32_t se
 /* What a batch of these bytes takes once it is unpacked; `len` where it is not packed, or none. */
 size_t sg_batch_weight(const void *data, size_t len);
 
+/* The base time stamp that a header has, of which no more is here than its 24 bytes. False: it is none, or
+ * of another version. */
+bool sg_batch_time(const void *header, size_t len, int64_t *out);
+
 /* The next record. 1: written to `out`; 0: the end, and all bytes were used; -1: malformed. */
 int sg_batch_next(sg_batch_reader *r, sg_record_view *out);
 

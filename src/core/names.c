@@ -122,3 +122,15 @@ sg_key sg_key_forwards(const char *ns, const char *stream, uint32_t p) {
 sg_key sg_key_wake(const char *ns, const char *stream, const char *group, const char *member) {
     return make("sg:{%s/%s}:wake:%s:%s", ns, stream, group, member);
 }
+
+uint16_t sg_key_slot(const sg_key *key) {
+    const char *at = strchr(key->text, '{');
+    uint16_t crc = 0;
+    /* Names have no braces, so the first pair is the tag; and it is never empty. */
+    for (at = at != NULL ? at + 1 : ""; *at != '\0' && *at != '}'; at++) {
+        crc = (uint16_t)(crc ^ (uint16_t)((unsigned char)*at << 8));
+        for (int bit = 0; bit < 8; bit++)
+            crc = (uint16_t)((crc & 0x8000) != 0 ? (crc << 1) ^ 0x1021 : crc << 1);
+    }
+    return crc % 16384;
+}

@@ -5,6 +5,7 @@
 #include <segmenter/segmenter.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #define SG_NAME_MAX 200
 #define SG_KEY_MAX  832 /* longest key with its NUL: four names of 200 and the fixed parts */
@@ -36,6 +37,8 @@ sg_key sg_key_state(const char *ns, const char *stream, uint32_t p);   /* sg:{NS
 sg_key sg_key_cursors(const char *ns, const char *stream, uint32_t p); /* sg:{NS/S/P}:cursors */
 sg_key sg_key_committed(const char *ns, const char *stream, uint32_t p); /* sg:{NS/S/P}:committed */
 sg_key sg_key_forwards(const char *ns, const char *stream, uint32_t p);  /* sg:{NS/S/P}:forwards */
+/* The slot of a cluster that a key is in: CRC16 (XMODEM) of its hash tag, modulo 16384. */
+uint16_t sg_key_slot(const sg_key *key);
 /* The sharded Pub/Sub channel on which a member is woken: sg:{NS/S}:wake:G:MEMBER */
 sg_key sg_key_wake(const char *ns, const char *stream, const char *group, const char *member);
 #endif

@@ -32,6 +32,7 @@
  * next owner does not keep that. */
 #ifndef SG_CORE_WINDOW_H
 #define SG_CORE_WINDOW_H
+#include <segmenter/segmenter.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -165,6 +166,17 @@ bool sg_window_tries(const sg_window *w, sg_buf *out);
 bool sg_window_tries_final(const sg_window *w, int64_t wall, sg_buf *out);
 /* Well-formed, within 65536 offsets? */
 bool sg_tries_check(const void *tries, size_t len);
+
+/* What a cursor as it is stored tells of the messages from `committed` on, whoever may own them. */
+typedef struct sg_survey {
+    uint64_t acked;     /* acknowledged out of order */
+    uint64_t in_flight; /* delivered and not settled, at most */
+    uint32_t attempts;  /* most deliveries of one that is not acknowledged; 0: none was delivered */
+} sg_survey;
+/* `high`: below it all may have been delivered; `committed` or less: nothing is in anybody's hands. The rest
+ * as a commit wrote it. False: one of the two is malformed. */
+bool sg_survey_cursor(uint64_t committed, uint64_t high, seg_bytes acks, seg_bytes tries,
+                      sg_survey *out);
 
 /* The number of offsets an ack map covers as acknowledged; false where it is malformed (a zero, an
  * unfinished varint, past 65536 offsets). */

@@ -439,3 +439,79 @@ bool sg_window_raise(sg_window *w, uint64_t high, int64_t wall) {
     w->version++;
     return true;
 }
+
+/* ---- What both say together --------------------------------------------------------------- */
+
+/* Acknowledged stretches, from the first on, counted from committed. */
+typedef struct acks {
+    const uint8_t *at, *end;
+    uint64_t from, to; /* the present one; both SG_SPAN_MAX behind the last */
+} acks;
+
+static void acks_next(acks *a) {
+    uint64_t gap, run, span = a->to;
+    if (a->at >= a->end || !read_pair(&a->at, a->end, span, &gap, &run)) {
+        a->from = a->to = SG_SPAN_MAX;
+        return;
+    }
+    a->from = span + gap;
+    a->to = a->from + run;
+}
+
+/* How many of [from, to) are not acknowledged. The stretches that are asked for come one behind the
+ * other. */
+static uint64_t left_of(acks *a, uint64_t from, uint64_t to) {
+    uint64_t left = to > from ? to - from : 0;
+    while (from < to && a->from < to) {
+        uint64_t low = a->from > from ? a->from : from, high = a->to < to ? a->to : to;
+        left -= high > low ? high - low : 0;
+        if (a->to > to)
+            break;
+        acks_next(a);
+    }
+    return left;
+}
+
+static void note_attempts(sg_survey *s, uint64_t attempts) {
+    if (attempts > s->attempts)
+        s->attempts = (uint32_t)attempts; /* failures are below 2^20 */
+}
+
+/* Both are well-formed. */
+static void survey(seg_bytes map, seg_bytes tries, uint64_t reach, sg_survey *s) {
+    acks a = {.at = map.data, .end = map.len > 0 ? (const uint8_t *)map.data + map.len : map.data};
+    const uint8_t *p = tries.data, *end = tries.len > 0 ? p + tries.len : p;
+    sg_run run = {0};
+    uint64_t at = 0; /* up to here it is counted */
+    acks_next(&a);
+    while (p < end && read_run(&p, end, at, &run)) {
+        uint64_t gap_end = run.from < reach ? run.from : reach;
+        uint64_t split = run.to < reach ? run.to : reach > run.from ? reach : run.from;
+        if (at < gap_end)
+            s->in_flight += left_of(&a, at, gap_end); /* no entry: perhaps with its first owner */
+        uint64_t below = left_of(&a, run.from, split), above = left_of(&a, split, run.to);
+        /* What is marked as out is in hand only as long as anybody may have something. */
+        bool out = run.tries.out && reach > 0;
+        if (out)
+            s->in_flight += below + above;
+        if (below + above > 0)
+            note_attempts(s, (uint64_t)run.tries.failures + (out ? 1 : 0));
+        at = run.to;
+    }
+    if (at < reach)
+        s->in_flight += left_of(&a, at, reach);
+    if (s->in_flight > 0)
+        note_attempts(s, 1);
+}
+
+bool sg_survey_cursor(uint64_t committed, uint64_t high, seg_bytes acks_map, seg_bytes tries,
+                      sg_survey *out) {
+    sg_survey s = {0};
+    if (!sg_ackmap_count(acks_map.data, acks_map.len, &s.acked) ||
+        !sg_tries_check(tries.data, tries.len))
+        return false;
+    uint64_t reach = high > committed ? high - committed : 0;
+    survey(acks_map, tries, reach < SG_SPAN_MAX ? reach : SG_SPAN_MAX, &s);
+    *out = s;
+    return true;
+}

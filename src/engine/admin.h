@@ -22,6 +22,8 @@ void sg_stream_verdict(const sg_stream_answer *now, const sg_stream *was, seg_er
 
 /* Names from an array reply, sorted. NULL: no memory. */
 struct seg_names *sg_names_from(const sg_reply *reply);
+/* Take out what no stream and no group can be called. */
+void sg_names_clean(struct seg_names *n);
 /* All of them, seg_names_count many; borrowed. */
 const char *const *sg_names_all(const struct seg_names *n);
 #endif

@@ -7,6 +7,7 @@
 #include "core/window.h"
 #include "engine/admin.h"
 #include "engine/task.h"
+#include "redis/ops_describe.h"
 
 struct seg_stream_info {
     sg_stream stream;
@@ -16,6 +17,7 @@ struct seg_stream_info {
 
 typedef struct member {
     char *id, *host;
+    int64_t session, lease; /* ms */
     uint32_t *owned;
     size_t n_owned;
 } member;
@@ -23,7 +25,7 @@ typedef struct member {
 struct seg_group_info {
     char name[SG_NAME_MAX + 1], stream[SG_NAME_MAX + 1];
     uint32_t partitions;
-    uint64_t lag;
+    uint64_t lag, epoch;
     member *members;
     size_t n_members;
     seg_group_partition parts[];
@@ -40,8 +42,11 @@ typedef struct ask {
 struct job {
     sg_task task;
     sg_stream stream;
-    const char *group; /* NULL: the stream alone */
-    char name[SG_NAME_MAX + 1];
+    bool of_group; /* otherwise: the stream alone */
+    sg_group group;
+    bool damaged;  /* a partition is, or all of it was deleted meanwhile */
+    bool anew;     /* it was */
+    sg_stream now; /* the stream, asked again */
     ask *asks;
     seg_stream_info *info;
     seg_group_info *group_info;
@@ -72,7 +77,7 @@ static bool make_room(job *j) {
     j->info = NULL;
     j->group_info = NULL;
     j->asks = sg_calloc(n, sizeof *j->asks);
-    if (j->group == NULL)
+    if (!j->of_group)
         j->info = sg_calloc(1, sizeof *j->info + n * sizeof *j->info->parts);
     else
         j->group_info = sg_calloc(1, sizeof *j->group_info + n * sizeof *j->group_info->parts);
@@ -84,50 +89,76 @@ static bool make_room(job *j) {
         j->info->stream = j->stream;
     if (j->group_info != NULL) {
         j->group_info->partitions = n;
-        strcpy(j->group_info->name, j->group);
+        strcpy(j->group_info->name, j->group.name);
         strcpy(j->group_info->stream, j->stream.name);
     }
     return true;
 }
 
-static void stream_partition(job *j, uint32_t p, const sg_cursor_answer *a) {
-    seg_stream_partition *part = &j->info->parts[p];
-    part->era = a->era;
-    part->first = a->first;
-    part->next = a->next;
-    part->messages = a->next - a->first;
-    j->info->messages += part->messages;
+static void add(uint64_t *sum, uint64_t n) {
+    *sum = n > SEG_UNKNOWN - 1 || *sum > SEG_UNKNOWN - 1 - n ? SEG_UNKNOWN : *sum + n;
 }
 
-static void group_partition(job *j, uint32_t p, const sg_cursor_answer *a) {
+static void stream_partition(job *j, uint32_t p, const sg_partition_answer *a) {
+    seg_stream_partition *part = &j->info->parts[p];
+    sg_key key = sg_key_state(j->stream.ns, j->stream.name, p);
+    bool known = a->status == SEG_OK;
+    *part = (seg_stream_partition){.era = known ? a->era : SEG_UNKNOWN,
+                                   .first = known ? a->first : SEG_UNKNOWN,
+                                   .next = known ? a->next : SEG_UNKNOWN,
+                                   .messages = known ? a->next - a->first : SEG_UNKNOWN,
+                                   .status = a->status,
+                                   .slot = sg_key_slot(&key),
+                                   .foreign = known ? a->foreign : SEG_UNKNOWN,
+                                   .producers = known ? a->producers : SEG_UNKNOWN};
+    add(&j->info->messages, part->messages);
+}
+
+static void lose(seg_group_partition *part) {
+    part->status = SEG_ELOST;
+    part->era = part->first = part->next = part->committed = SEG_UNKNOWN;
+    part->lag = part->acked = part->in_flight = part->moved = SEG_UNKNOWN;
+}
+
+/* Its epoch and owner, as the coordinator has them, are there before. */
+static void group_partition(job *j, uint32_t p, const sg_partition_answer *a) {
     seg_group_partition *part = &j->group_info->parts[p];
-    part->era = a->era;
-    part->committed = a->committed;
-    part->next = a->next;
-    /* The coordinator's, where it has granted one that has not begun yet. */
-    if (a->epoch > part->epoch)
-        part->epoch = a->epoch;
-    sg_ackmap_count(a->acks.data, a->acks.len, &part->acked);
-    /* What was dropped before it was read can no longer be behind. */
-    uint64_t from = a->committed > a->first ? a->committed : a->first;
-    part->lag = a->next > from ? a->next - from : 0;
-    j->group_info->lag += part->lag;
+    sg_survey s;
+    if (a->status == SEG_OK && sg_survey_cursor(a->committed, a->high, a->acks, a->tries, &s)) {
+        part->era = a->era;
+        part->first = a->first;
+        part->next = a->next;
+        part->committed = a->committed;
+        part->lag = sg_lag(a->committed, a->first, a->next);
+        part->acked = s.acked;
+        part->in_flight = s.in_flight;
+        part->attempts = s.attempts;
+        part->moved = a->since;
+        part->oldest_ms = a->oldest;
+        /* The coordinator's, where it has granted one that has not begun yet. */
+        if (a->epoch > part->epoch)
+            part->epoch = a->epoch;
+    } else {
+        lose(part);
+    }
+    add(&j->group_info->lag, part->lag);
 }
 
 static void on_partition(void *arg, const sg_result *r) {
     ask *k = arg;
     job *j = k->job;
-    sg_cursor_answer a;
-    sg_cursor_read_answer(r, &a);
+    sg_partition_answer a;
+    sg_partition_describe_read(r, &a);
     if (sg_task_answer(&j->task, a.lost)) {
-        if (a.kind == SG_CURSOR_OK && j->group == NULL)
-            stream_partition(j, k->partition, &a);
-        else if (a.kind == SG_CURSOR_OK)
-            group_partition(j, k->partition, &a);
-        else {
+        j->damaged = j->damaged || a.status == SEG_ELOST;
+        if (a.status != SEG_OK && a.status != SEG_ELOST) {
             seg_error err;
-            sg_fail(&err, a.err.status, "partition %u: %s", k->partition, a.err.text);
+            sg_fail(&err, a.status, "partition %u: %s", k->partition, a.err.text);
             sg_task_fault(&j->task, err.status, &err);
+        } else if (j->of_group) {
+            group_partition(j, k->partition, &a);
+        } else {
+            stream_partition(j, k->partition, &a);
         }
     }
     sg_task_answered(&j->task);
@@ -136,14 +167,16 @@ static void on_partition(void *arg, const sg_result *r) {
 /* ---- the group's coordinator -------------------------------------------------------------- */
 
 static bool read_members(seg_group_info *g, const sg_reply *list) {
-    size_t n = sg_reply_count(list) / 2;
+    size_t n = sg_reply_count(list) / 4;
     g->members = sg_calloc(n > 0 ? n : 1, sizeof *g->members);
     if (g->members == NULL)
         return false;
     for (size_t i = 0; i < n; i++) {
         member *m = &g->members[i];
-        m->id = sg_strdup(sg_reply_text(sg_reply_at(list, 2 * i)));
-        m->host = sg_strdup(sg_reply_text(sg_reply_at(list, 2 * i + 1)));
+        m->id = sg_strdup(sg_reply_text(sg_reply_at(list, 4 * i)));
+        m->host = sg_strdup(sg_reply_text(sg_reply_at(list, 4 * i + 1)));
+        sg_reply_i64(sg_reply_at(list, 4 * i + 2), &m->session);
+        sg_reply_i64(sg_reply_at(list, 4 * i + 3), &m->lease);
         g->n_members++;
         if (m->id == NULL || m->host == NULL)
             return false;
@@ -198,15 +231,20 @@ static bool read_owners(seg_group_info *g, const sg_reply *list) {
 }
 
 static seg_status read_group(job *j, const sg_reply *reply, seg_error *err) {
+    seg_group_info *g = j->group_info;
+    seg_bytes gid = sg_reply_bytes(sg_reply_at(reply, 1));
     if (sg_reply_is(sg_reply_at(reply, 0), "NONE"))
-        return sg_fail(err, SEG_ENOENT, "no group \"%s\" on stream \"%s\"", j->group,
+        return sg_fail(err, SEG_ENOENT, "no group \"%s\" on stream \"%s\"", j->group.name,
                        j->stream.name);
-    if (!sg_reply_is(sg_reply_at(reply, 0), "OK"))
+    if (!sg_reply_is(sg_reply_at(reply, 0), "OK") || gid.len == 0 ||
+        gid.len >= sizeof j->group.gid || !sg_reply_u64(sg_reply_at(reply, 5), &g->epoch))
         return sg_fail(err, SEG_EPROTO, "the group's state makes no sense");
-    if (!read_members(j->group_info, sg_reply_at(reply, 3)))
+    memcpy(j->group.gid, gid.data, gid.len);
+    j->group.gid[gid.len] = '\0';
+    if (!read_members(g, sg_reply_at(reply, 3)))
         return sg_fail_nomem(err);
-    qsort(j->group_info->members, j->group_info->n_members, sizeof(member), by_id);
-    return read_owners(j->group_info, sg_reply_at(reply, 4)) ? SEG_OK : sg_fail_nomem(err);
+    qsort(g->members, g->n_members, sizeof(member), by_id);
+    return read_owners(g, sg_reply_at(reply, 4)) ? SEG_OK : sg_fail_nomem(err);
 }
 
 static void on_group(void *arg, const sg_result *r) {
@@ -223,26 +261,71 @@ static void on_group(void *arg, const sg_result *r) {
     sg_task_answered(&j->task);
 }
 
+/* ---- was it deleted ----------------------------------------------------------------------- */
+
+/* A part of what was found before is missing. A and B do this:
+ *
+ *   A  finds the stream and the group
+ *   B  deletes one of them, and perhaps creates it anew
+ *   A  finds no partition of it, and all look damaged
+ *
+ * So A looks again: they are damaged only where stream and group are still the same ones. */
+static void on_group_again(void *arg, const sg_result *r) {
+    job *j = arg;
+    sg_plain_answer a;
+    memset(&a, 0, sizeof a);
+    if (r->status != SEG_OK)
+        sg_plain_read(r, "group", &a);
+    if (sg_task_answer(&j->task, r->lost)) {
+        sg_task_fault(&j->task, a.status, &a.err);
+        j->anew = a.status == SEG_OK && !sg_reply_is(sg_reply_at(r->reply, 1), j->group.gid);
+    }
+    sg_task_answered(&j->task);
+}
+
+static void look_again(job *j) {
+    j->now = j->stream;
+    j->anew = false;
+    sg_task_find(&j->task, &j->now);
+    if (j->of_group)
+        sg_task_sent(&j->task, sg_group_describe_send(j->task.client->commands, &j->stream,
+                                                      j->group.name, on_group_again, j));
+}
+
+enum { FIND, GROUP, PARTITIONS, AGAIN, VERDICT };
+
 static void step(sg_task *t) {
     job *j = job_of(t);
     sg_conn *c = t->client->commands;
     switch (t->stage++) {
-    case 0:
+    case FIND:
+        j->damaged = false;
         sg_task_find(t, &j->stream);
         break;
-    case 1:
+    case GROUP:
         if (!make_room(j)) {
             t->status = sg_fail_nomem(&t->err);
             break; /* the next round ends it */
         }
-        if (j->group != NULL)
-            sg_task_sent(t, sg_group_describe_send(c, &j->stream, j->group, on_group, j));
+        if (j->of_group)
+            sg_task_sent(t, sg_group_describe_send(c, &j->stream, j->group.name, on_group, j));
         break;
-    case 2:
+    case PARTITIONS:
         for (uint32_t p = 0; p < j->stream.partitions; p++)
-            sg_task_sent(
-                t, sg_cursor_read_send(c, &j->stream, j->group, p, on_partition, &j->asks[p]));
+            sg_task_sent(t,
+                         sg_partition_describe_send(c, &j->stream, j->of_group ? &j->group : NULL,
+                                                    p, on_partition, &j->asks[p]));
         break;
+    case AGAIN:
+        if (j->damaged)
+            look_again(j);
+        break;
+    case VERDICT:
+        if (j->damaged && (j->anew || strcmp(j->now.inc, j->stream.inc) != 0)) {
+            t->stage = FIND;
+            break;
+        }
+        /* fallthrough */
     default:
         sg_task_finish(t);
     }
@@ -263,8 +346,8 @@ static seg_status describe(job **out, seg_client *c, const char *stream, const c
         return status;
     }
     if (group != NULL) {
-        strcpy(j->name, group);
-        j->group = j->name;
+        strcpy(j->group.name, group);
+        j->of_group = true;
     }
     status = sg_task_run(&j->task, c->command_timeout, err);
     if (status == SEG_OK)
@@ -355,6 +438,10 @@ uint64_t seg_group_info_lag(const seg_group_info *g) {
     return g->lag;
 }
 
+uint64_t seg_group_info_epoch(const seg_group_info *g) {
+    return g->epoch;
+}
+
 const seg_group_partition *seg_group_info_partition(const seg_group_info *g, uint32_t partition) {
     return partition < g->partitions ? &g->parts[partition] : NULL;
 }
@@ -369,6 +456,14 @@ const char *seg_group_info_member(const seg_group_info *g, size_t i) {
 
 const char *seg_group_info_host(const seg_group_info *g, size_t i) {
     return i < g->n_members ? g->members[i].host : NULL;
+}
+
+int64_t seg_group_info_session(const seg_group_info *g, size_t i) {
+    return i < g->n_members ? g->members[i].session : 0;
+}
+
+int64_t seg_group_info_lease(const seg_group_info *g, size_t i) {
+    return i < g->n_members ? g->members[i].lease : 0;
 }
 
 const uint32_t *seg_group_info_owned(const seg_group_info *g, size_t i, size_t *n) {

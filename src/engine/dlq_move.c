@@ -649,6 +649,16 @@ static seg_status move_chunk(move *m, uint32_t partition, const uint64_t *offset
     return SEG_OK;
 }
 
+static seg_status look_at_ends(move *m, seg_error *err) {
+    const char *name = m->q->stream.name;
+    seg_status s = seg_stream_describe(&m->ends, m->q->client, name, err);
+    for (uint32_t p = 0; s == SEG_OK && p < seg_stream_info_partitions(m->ends); p++)
+        if (seg_stream_info_partition(m->ends, p)->status != SEG_OK)
+            s = sg_fail(err, SEG_ELOST,
+                        "partition %u of \"%s\" is damaged: the server lost a part of it", p, name);
+    return s;
+}
+
 static seg_status run(move *m, seg_error *err) {
     seg_dlq *q = m->q;
     uint64_t offsets[SG_INTENT_MAX];
@@ -656,8 +666,7 @@ static seg_status run(move *m, seg_error *err) {
     seg_status s;
     if (m->to != NULL && (s = open_producer(m, m->to, &m->producer, err)) != SEG_OK)
         return s;
-    if ((s = take_over(q, err)) != SEG_OK ||
-        (s = seg_stream_describe(&m->ends, q->client, q->stream.name, err)) != SEG_OK)
+    if ((s = take_over(q, err)) != SEG_OK || (s = look_at_ends(m, err)) != SEG_OK)
         return s;
     for (uint32_t p = 0; p < q->stream.partitions; p++)
         if ((s = finish(m, p, err)) != SEG_OK)

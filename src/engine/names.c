@@ -30,6 +30,17 @@ seg_names *sg_names_from(const sg_reply *reply) {
     return names;
 }
 
+void sg_names_clean(seg_names *n) {
+    size_t kept = 0;
+    for (size_t i = 0; i < n->count; i++) {
+        if (sg_name_ok(n->at[i]))
+            n->at[kept++] = n->at[i];
+        else
+            sg_free((char *)(uintptr_t)n->at[i]);
+    }
+    n->count = kept;
+}
+
 size_t seg_names_count(const seg_names *n) {
     return n == NULL ? 0 : n->count;
 }

@@ -8,7 +8,8 @@ case_help() {
     for command in "stream" "stream create" "stream ls" "stream info" "stream rm" "produce" \
         "consume" "group" "group ls" "group describe" "group seek" "group rm" "dlq" "dlq ls" \
         "dlq show" "dlq replay" "dlq drop" "server" "demo" "bench" "bench produce" "bench consume" \
-        "bench sync" "bench e2e" "bench rebalance" "bench idle"; do
+        "bench sync" "bench e2e" "bench rebalance" "bench idle" "group members" "context" \
+        "context add" "context ls" "context select" "context rm" "completion"; do
         # shellcheck disable=SC2086 # two words
         expect 0 segmenter $command --help
         golden "help-$(echo "$command" | tr ' ' -).txt" out
@@ -130,7 +131,8 @@ case_option_forms() {
 # Replace what differs from run to run.
 steady() {
     sed -e 's/20[0-9-]*T[0-9:]*Z/TIME/' -e 's/"created_ms":[0-9]*/"created_ms":TIME/' \
-        -e 's/"ts_ms":[0-9]*/"ts_ms":TIME/' -e "s/\"host\":\"[^\"]*\"/\"host\":\"HOST\"/g" out
+        -e 's/"ts_ms":[0-9]*/"ts_ms":TIME/' -e "s/\"host\":\"[^\"]*\"/\"host\":\"HOST\"/g" -e 's/"lease_ms":[0-9]*/"lease_ms":LEASE/' \
+        -e "s/^m1,[^,]*,10000,[0-9]*/m1,HOST,10000,LEASE/" out
 }
 
 case_stream() {
@@ -168,15 +170,16 @@ case_group() {
     pid=$child
     eventually 20 lines live.out 3
     eventually 20 has_lag orders readers 0
-    for args in "ls" "ls -s orders --json" "describe readers -s orders --json"; do
+    for args in "ls" "ls -s orders --json" "describe readers -s orders --json" \
+        "members readers -s orders --csv"; do
         # shellcheck disable=SC2086 # several words
         expect 0 segmenter group $args
         { echo "\$ segmenter group $args"; steady; } >>group.txt
     done
     golden group.txt group.txt
     expect 0 segmenter group describe readers -s orders
-    has out '^group readers of stream orders: lag 0, 1 member$'
-    has out '^m1 +[^ ]+ +0-1$'
+    has out '^group readers of stream orders: lag 0, 1 member, ok$'
+    has out '^m1 +[^ ]+ +10s +[0-9.]+s +2 +0 +0-1$'
     expect 4 segmenter group rm readers -s orders --yes
     kill -TERM "$pid"
     ended "$pid" 0
@@ -559,7 +562,7 @@ case_stream_deleted() {
 
 # The committed offsets of a group: "PARTITION COMMITTED" lines.
 committed() {
-    segmenter group describe "$2" -s "$1" --json | grep -o '"partition":[0-9]*,"era":[0-9]*,"committed":[0-9]*' |
+    segmenter group describe "$2" -s "$1" --window 0 --json | grep -o '"partition":[0-9]*,"era":[0-9]*,"first":[0-9]*,"committed":[0-9]*' |
         sed 's/"partition":\([0-9]*\),.*"committed":/\1 /'
 }
 

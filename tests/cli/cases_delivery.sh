@@ -293,7 +293,7 @@ case_exec_stream_signals() {
 }
 
 owns_something() {
-    segmenter group describe "$2" -s "$1" --json | grep -q '"owner":"'
+    segmenter group describe "$2" -s "$1" --window 0 --json | grep -q '"owner":"'
 }
 
 # ---- Places ----------------------------------------------------------------------------------------------

@@ -88,7 +88,7 @@ lines() {
 
 # lag STREAM GROUP
 lag() {
-    segmenter group describe "$2" -s "$1" --json | sed 's/.*"lag":\([0-9]*\),"members":.*/\1/'
+    segmenter group describe "$2" -s "$1" --window 0 --json | sed 's/.*"lag":\([0-9]*\),"members":.*/\1/'
 }
 
 has_lag() {
@@ -115,7 +115,7 @@ is_stuck() {
 
 # owns STREAM GROUP MEMBER: it owns a partition.
 owns() {
-    segmenter group describe "$2" -s "$1" --json | grep -q "\"owner\":\"$3\""
+    segmenter group describe "$2" -s "$1" --window 0 --json | grep -q "\"owner\":\"$3\""
 }
 
 owns_nothing() {
@@ -123,7 +123,7 @@ owns_nothing() {
 }
 
 members() {
-    segmenter group describe "$2" -s "$1" --json | grep -o '"id":' | wc -l
+    segmenter group describe "$2" -s "$1" --window 0 --json | grep -o '"id":' | wc -l
 }
 
 has_members() {
