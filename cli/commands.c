@@ -8,6 +8,7 @@
     X(stream_create)                                                                               \
     X(stream_ls)                                                                                   \
     X(stream_info)                                                                                 \
+    X(stream_where)                                                                                \
     X(stream_rm)                                                                                   \
     X(produce)                                                                                     \
     X(consume)                                                                                     \
@@ -16,6 +17,7 @@
     X(group_members)                                                                               \
     X(group_seek)                                                                                  \
     X(group_rm)                                                                                    \
+    X(top)                                                                                         \
     X(dlq_ls)                                                                                      \
     X(dlq_show)                                                                                    \
     X(dlq_replay)                                                                                  \

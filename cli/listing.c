@@ -183,9 +183,9 @@ static void write_csv_cell(FILE *out, const cli_column *column, const cell *c) {
 
 static void write_csv_heading(const cli_listing *l) {
     for (size_t i = 0; i < l->n_shown; i++) {
-        printf("%s%s", i ? "," : "", l->columns[l->shown[i]].name);
+        fprintf(l->out, "%s%s", i ? "," : "", l->columns[l->shown[i]].name);
     }
-    putchar('\n');
+    fputc('\n', l->out);
 }
 
 /* A row of JSON or CSV. */
@@ -195,18 +195,18 @@ static void write_row(cli_listing *l, const cell *row) {
         for (size_t i = 0; i < l->n_shown; i++) {
             add_json(object, &l->columns[l->shown[i]], &row[l->shown[i]]);
         }
-        cli_json_print(stdout, object);
+        cli_json_print(l->out, object);
     } else {
         if (l->written == 0) {
             write_csv_heading(l);
         }
         for (size_t i = 0; i < l->n_shown; i++) {
             if (i) {
-                putchar(',');
+                fputc(',', l->out);
             }
-            write_csv_cell(stdout, &l->columns[l->shown[i]], &row[l->shown[i]]);
+            write_csv_cell(l->out, &l->columns[l->shown[i]], &row[l->shown[i]]);
         }
-        putchar('\n');
+        fputc('\n', l->out);
     }
     l->written++;
 }
@@ -242,7 +242,7 @@ static void write_table(const cli_listing *l) {
             cli_table_colour(&table, c->colour);
         }
     }
-    cli_table_print(&table, stdout);
+    cli_table_print(&table, l->out);
     cli_table_fini(&table);
     free(headings);
     free(align);
@@ -318,7 +318,7 @@ static void show_usual(cli_listing *l) {
 
 void cli_listing_init_with(cli_listing *l, const cli_output *output, const cli_column *columns,
                            size_t n_columns) {
-    *l = (cli_listing){.columns = columns, .n_columns = n_columns, .output = output};
+    *l = (cli_listing){.columns = columns, .n_columns = n_columns, .output = output, .out = stdout};
     l->row = cli_alloc(n_columns, sizeof *l->row);
     if (output->shown) {
         l->shown = output->shown;
@@ -425,6 +425,19 @@ void cli_put_colour(cli_listing *l, cli_colour colour) {
     l->row[l->at - 1].colour = colour;
 }
 
+void cli_listing_drop(cli_listing *l) {
+    for (size_t i = 0; i < l->n_rows; i++) {
+        free_row(l, l->rows + i * l->n_columns);
+    }
+    free_row(l, l->row);
+    if (l->shown != l->output->shown) {
+        free((void *)(uintptr_t)l->shown);
+    }
+    free(l->rows);
+    free(l->row);
+    *l = (cli_listing){0};
+}
+
 void cli_listing_end(cli_listing *l) {
     if (l->at == l->n_columns) {
         next_cell(l);
@@ -440,14 +453,5 @@ void cli_listing_end(cli_listing *l) {
     if (!data) {
         write_table(l);
     }
-    for (size_t i = 0; i < l->n_rows; i++) {
-        free_row(l, l->rows + i * l->n_columns);
-    }
-    free_row(l, l->row);
-    if (l->shown != l->output->shown) {
-        free((void *)(uintptr_t)l->shown);
-    }
-    free(l->rows);
-    free(l->row);
-    *l = (cli_listing){0};
+    cli_listing_drop(l);
 }

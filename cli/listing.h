@@ -62,7 +62,8 @@ typedef struct cli_listing {
     size_t at;             /* the column of its next value */
     struct cli_cell *rows; /* of a table, or of what is to be sorted */
     size_t n_rows, capacity;
-    size_t written; /* lines of what needs no waiting */
+    size_t written; /* lines of JSON or CSV */
+    FILE *out;      /* stdout, unless changed after init */
 } cli_listing;
 
 /* The columns are the command's. */
@@ -85,6 +86,8 @@ void cli_put_colour(cli_listing *l, cli_colour colour);
 
 /* Print what was not printed yet, and free it all. */
 void cli_listing_end(cli_listing *l);
+/* Free it all: something went wrong, and half a table would look like a whole one. */
+void cli_listing_drop(cli_listing *l);
 
 /* Is each line printed as soon as it is complete? Otherwise all of them are kept in memory. */
 bool cli_listing_flows(const cli_listing *l);

@@ -54,7 +54,7 @@ void cli_table_colour(cli_table *t, cli_colour colour) {
 }
 
 void cli_table_print(cli_table *t, FILE *out) {
-    scols_table_enable_colors(t->scols, cli_has_colours(out));
+    scols_table_enable_colors(t->scols, cli_has_colours(stdout)); /* where `out` goes in the end */
     scols_table_set_stream(t->scols, out);
     if (scols_table_get_nlines(t->scols) > 0) {
         scols_print_table(t->scols);

@@ -208,7 +208,9 @@ SEG_API seg_status seg_stream_delete(seg_client *c, const char *stream, seg_erro
 /* "block", "reject", "drop-oldest"; NULL for an unknown value. */
 SEG_API const char *seg_on_full_name(seg_on_full policy);
 
-/* The partition of a key: FNV-1a (32 bit) of its bytes, modulo `partitions` (which is not 0). */
+/* The hash of a key: FNV-1a, 32 bits, of its bytes. */
+SEG_API uint32_t seg_hash_of(seg_bytes key);
+/* The partition of a key: its hash modulo `partitions` (which is not 0). */
 SEG_API uint32_t seg_partition_of(seg_bytes key, uint32_t partitions);
 
 /* ---- Loss ----------------------------------------------------------------------------------- */

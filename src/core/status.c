@@ -3,6 +3,7 @@
 #include <segmenter/segmenter.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "core/partitioner.h"
 
 static const struct {
@@ -62,6 +63,10 @@ const char *seg_codec_name(seg_codec codec) {
         return "zstd";
     }
     return NULL;
+}
+
+uint32_t seg_hash_of(seg_bytes key) {
+    return sg_fnv1a32(key.data, key.len);
 }
 
 uint32_t seg_partition_of(seg_bytes key, uint32_t partitions) {

@@ -1,0 +1,174 @@
+/* top_print.c - a tick as tables and as JSON. */
+#include <inttypes.h>
+#include <math.h>
+
+#include "json.h"
+#include "listing.h"
+#include "text.h"
+#include "top.h"
+
+const cli_column top_columns[TOP_COLUMNS] = {
+    {"STREAM", "stream", CLI_COLUMN_TEXT, 0, 60, "the group's stream"},
+    {"GROUP", "group", CLI_COLUMN_TEXT, 0, 60, "its name"},
+    {"STATUS", "status", CLI_COLUMN_TEXT, 0, 0,
+     "ok, warn, stalled, rewound, orphaned or damaged: see 'segmenter group describe --help'"},
+    {"LAG", "lag", CLI_COLUMN_COUNT, 0, 0, "messages that are not committed"},
+    {"AGE", "lag_ms", CLI_COLUMN_SPAN, 0, 0, "how old the oldest of them is"},
+    {"TREND", "lag_per_s", CLI_COLUMN_RATE, 0, 0, "how the lag changes"},
+    {"IN/S", "in_per_s", CLI_COLUMN_REAL, 0, 0, "messages appended a second"},
+    {"OUT/S", "out_per_s", CLI_COLUMN_REAL, 0, 0, "messages committed a second"},
+    {"MEMBERS", "member_count", CLI_COLUMN_COUNT, 0, 0, "live members"},
+    {"PARTS", "partition_count", CLI_COLUMN_COUNT, 0, 0, "partitions of the stream"},
+    {"UNOWNED", "unowned", CLI_COLUMN_COUNT, CLI_COLUMN_DATA, 0,
+     "of these, those that no live member owns"},
+    {"FLIGHT", "in_flight", CLI_COLUMN_COUNT, 0, 0, "messages delivered and not settled, at most"},
+    {"TRIES", "attempts", CLI_COLUMN_COUNT, 0, 0,
+     "deliveries of the unacknowledged message that was delivered most often: more than 1 is a "
+     "redelivery"},
+    {"MOVED", "rebalances", CLI_COLUMN_COUNT, 0, 0,
+     "partitions that were given to a member since the look before"},
+};
+
+static const cli_column partition_columns[] = {
+    {"PARTITION", "partition", CLI_COLUMN_COUNT, 0, 0, ""},
+    {"COMMITTED", "committed", CLI_COLUMN_COUNT, 0, 0, ""},
+    {"NEXT", "next", CLI_COLUMN_COUNT, 0, 0, ""},
+    {"LAG", "lag", CLI_COLUMN_COUNT, 0, 0, ""},
+    {"AGE", "lag_ms", CLI_COLUMN_SPAN, 0, 0, ""},
+    {"TREND", "lag_per_s", CLI_COLUMN_RATE, 0, 0, ""},
+    {"FLIGHT", "in_flight", CLI_COLUMN_COUNT, 0, 0, ""},
+    {"TRIES", "attempts", CLI_COLUMN_COUNT, 0, 0, ""},
+    {"EPOCH", "epoch", CLI_COLUMN_COUNT, 0, 0, ""},
+    {"OWNER", "owner", CLI_COLUMN_TEXT, 0, 60, ""},
+    {"STATUS", "status", CLI_COLUMN_TEXT, 0, 0, ""},
+};
+
+static void put_group(cli_listing *l, const top_row *row) {
+    const seg_group_summary *g = row->group;
+    cli_put_text(l, g->stream);
+    cli_put_text(l, g->group);
+    cli_put_text(l, cli_health_name(row->health));
+    cli_put_colour(l, cli_health_colour(row->health));
+    cli_put_count(l, g->lag);
+    cli_put_span(l, row->age);
+    cli_put_real(l, row->trend);
+    cli_put_real(l, row->in);
+    cli_put_real(l, row->out);
+    cli_put_count(l, g->members);
+    cli_put_count(l, g->partitions);
+    cli_put_count(l, g->unowned);
+    cli_put_count(l, row->in_flight);
+    cli_put_count(l, row->attempts);
+    cli_put_count(l, row->rebalances);
+}
+
+static void put_partition(cli_listing *l, const cli_group_looks *looks, uint32_t i) {
+    cli_look look = cli_look_at(looks, i);
+    cli_health health = cli_judge(&look);
+    cli_put_count(l, i);
+    cli_put_count(l, look.now->committed);
+    cli_put_count(l, look.now->next);
+    cli_put_count(l, look.now->lag);
+    cli_put_span(l, cli_age(look.now, looks->now_ms));
+    cli_put_real(l, cli_trend(&look));
+    cli_put_count(l, look.now->in_flight);
+    cli_put_count(l, look.now->attempts);
+    cli_put_count(l, look.now->epoch);
+    cli_put_text(l, look.now->owner);
+    cli_put_text(l, cli_health_name(health));
+    cli_put_colour(l, cli_health_colour(health));
+}
+
+void top_print_tables(FILE *out, const top_tick *t, const cli_output *output) {
+    static const cli_output plain = {.sort_by = SIZE_MAX};
+    char when[32];
+    uint64_t messages = 0;
+    for (size_t i = 0; i < seg_streams_count(t->streams); i++) {
+        uint64_t n = seg_streams_at(t->streams, i)->messages;
+        messages += n == SEG_UNKNOWN ? 0 : n;
+    }
+    cli_text_time(when, t->at_ms);
+    fprintf(out, "%s  %zu streams, %" PRIu64 " messages, %zu groups\n\n", when,
+            seg_streams_count(t->streams), messages, seg_groups_count(t->groups));
+    cli_listing l;
+    cli_listing_init_with(&l, output, top_columns, TOP_COLUMNS);
+    l.out = out;
+    for (size_t i = 0; i < t->n_rows; i++) {
+        put_group(&l, &t->rows[i]);
+    }
+    cli_listing_end(&l);
+    if (t->looks.now) {
+        fputc('\n', out);
+        cli_listing_init_with(&l, &plain, partition_columns, CLI_COUNT(partition_columns));
+        l.out = out;
+        for (uint32_t i = 0; i < seg_group_info_partitions(t->looks.now); i++) {
+            put_partition(&l, &t->looks, i);
+        }
+        cli_listing_end(&l);
+    }
+}
+
+/* ---- JSON ------------------------------------------------------------------------------------ */
+
+static void add_real(json_t *object, const char *name, double value) {
+    cli_json_add(object, name, isfinite(value) ? json_real(value) : json_null());
+}
+
+static void add_span(json_t *object, const char *name, int64_t ms) {
+    cli_json_add(object, name, ms < 0 ? json_null() : json_integer(ms));
+}
+
+static json_t *group_json(const top_row *row) {
+    const seg_group_summary *g = row->group;
+    json_t *one = json_object();
+    cli_json_text(one, "stream", g->stream);
+    cli_json_text(one, "group", g->group);
+    cli_json_number(one, "member_count", g->members);
+    cli_json_number(one, "partition_count", g->partitions);
+    cli_json_number(one, "unowned", g->unowned);
+    cli_json_number(one, "lag", g->lag);
+    add_span(one, "lag_ms", row->age);
+    add_real(one, "lag_per_s", row->trend);
+    add_real(one, "in_per_s", row->in);
+    add_real(one, "out_per_s", row->out);
+    cli_json_number(one, "in_flight", row->in_flight);
+    cli_json_number(one, "attempts", row->attempts);
+    cli_json_number(one, "rebalances", row->rebalances);
+    cli_json_text(one, "status", cli_health_name(row->health));
+    return one;
+}
+
+static json_t *partition_json(const cli_group_looks *looks, uint32_t i) {
+    cli_look look = cli_look_at(looks, i);
+    json_t *one = json_object();
+    cli_json_number(one, "partition", i);
+    cli_json_number(one, "committed", look.now->committed);
+    cli_json_number(one, "next", look.now->next);
+    cli_json_number(one, "lag", look.now->lag);
+    add_span(one, "lag_ms", cli_age(look.now, looks->now_ms));
+    add_real(one, "lag_per_s", cli_trend(&look));
+    cli_json_number(one, "in_flight", look.now->in_flight);
+    cli_json_number(one, "attempts", look.now->attempts);
+    cli_json_number(one, "epoch", look.now->epoch);
+    cli_json_text(one, "owner", look.now->owner);
+    cli_json_text(one, "status", cli_health_name(cli_judge(&look)));
+    return one;
+}
+
+void top_print_json(FILE *out, const top_tick *t) {
+    json_t *object = cli_json_object(), *groups = json_array();
+    cli_json_add(object, "at_ms", json_integer(t->at_ms));
+    cli_json_add(object, "between_ms", t->between_ms ? json_integer(t->between_ms) : json_null());
+    cli_json_add(object, "groups", groups);
+    for (size_t i = 0; i < t->n_rows; i++) {
+        json_array_append_new(groups, group_json(&t->rows[i]));
+    }
+    if (t->looks.now) {
+        json_t *partitions = json_array();
+        cli_json_add(object, "partitions", partitions);
+        for (uint32_t i = 0; i < seg_group_info_partitions(t->looks.now); i++) {
+            json_array_append_new(partitions, partition_json(&t->looks, i));
+        }
+    }
+    cli_json_print(out, object);
+}
