@@ -172,6 +172,8 @@ static void write_csv_cell(FILE *out, const cli_column *column, const cell *c) {
             fprintf(out, "base64:%s", encoded);
             free(encoded);
         }
+    } else if (column->type == CLI_COLUMN_FLAG) {
+        fputs(c->as.number ? "true" : "false", out);
     } else if (is_real(column->type)) {
         fprintf(out, "%.6g", c->as.real);
     } else {
