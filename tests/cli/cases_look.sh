@@ -96,7 +96,7 @@ is() {
 case_health() {
     expect 0 segmenter stream create jobs -p 1
     printf 'k:1\nk:2\n' | expect 0 segmenter produce jobs -K :
-    start stuck.out consume jobs -g slow --member m1 --max-attempts 0 \
+    start stuck.out consume jobs -g slow --member m1 --session-timeout 1s --max-attempts 0 \
         --exec 'while kill -0 $PPID; do sleep 0.1; done 2>/dev/null'
     pid=$child
     eventually 20 owns jobs slow m1
