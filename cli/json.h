@@ -17,8 +17,8 @@
 json_t *cli_json_object(void);
 void cli_json_text(json_t *object, const char *name, const char *text); /* null where NULL */
 void cli_json_number(json_t *object, const char *name, uint64_t value); /* SEG_UNKNOWN: null */
-void cli_json_real(json_t *object, const char *name, double value); /* six digits of it */
-void cli_json_add(json_t *object, const char *name, json_t *value); /* takes `value` */
+void cli_json_real(json_t *object, const char *name, double value);     /* six digits of it */
+void cli_json_add(json_t *object, const char *name, json_t *value);     /* takes `value` */
 
 /* Write it as one line and free it. */
 void cli_json_print(FILE *out, json_t *object);
