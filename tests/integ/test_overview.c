@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "proxy.h"
 #include "rig.h"
 
 typedef struct bench {
@@ -236,6 +237,52 @@ TEST(groups_of_no_stream_are_enoent) {
     tear_down(&b);
 }
 
+/* ---- connections that break ---------------------------------------------------------------- */
+
+/* Cut the connection after each so many bytes: it begins anew, and nothing counts twice. */
+static void cut_listings(proxy_way way, size_t step) {
+    bench b = set_up();
+    rig_stream(b.c, "r", 1);
+    rig_stream(b.c, "s", 3);
+    put(&b, "s", 3, 30);
+    make_group(&b, "s", "g");
+    make_group(&b, "s", "h");
+    server_do(b.s, "ZREM sg:{default/s/1}:committed h"); /* it is looked at twice */
+    proxy *p = proxy_start(server_socket(b.s));
+    seg_client_options o;
+    SEG_INIT(&o);
+    o.url = proxy_url(p);
+    bool cut = true;
+    for (size_t at = 0; cut; at += step) {
+        bench other = {.s = b.s};
+        seg_error err;
+        CHECK_OK(seg_client_open(&other.c, &o, &err), &err);
+        proxy_cut_after(p, way, at);
+        seg_groups *all = groups(&other, NULL);
+        CHECK_EQ(seg_groups_count(all), 2);
+        CHECK_EQ(seg_groups_at(all, 0)->lag, 30);
+        CHECK_EQ(seg_groups_at(all, 1)->status, SEG_ELOST);
+        seg_groups_free(all);
+        seg_streams *list = streams(&other);
+        CHECK_EQ(seg_streams_count(list), 2);
+        CHECK_EQ(seg_streams_at(list, 1)->messages, 30);
+        CHECK_EQ(seg_streams_at(list, 1)->groups, 2);
+        seg_streams_free(list);
+        cut = proxy_has_cut(p);
+        seg_client_close(other.c);
+    }
+    proxy_stop(p);
+    tear_down(&b);
+}
+
+TEST(cut_within_the_requests_of_listings) {
+    cut_listings(PROXY_REQUESTS, 149);
+}
+
+TEST(cut_within_the_replies_of_listings) {
+    cut_listings(PROXY_REPLIES, 13);
+}
+
 /* ---- many --------------------------------------------------------------------------------- */
 
 /* Copies of the group "g", "g00000" and on, n of them; straight on the server, for speed. */
@@ -373,6 +420,16 @@ TEST_DEADLINE(four_thousand_partitions, 120) {
     CHECK_EQ(c.scripts, PARTITIONS + 2); /* of so many partitions, one group a call */
     CHECK_LT(c.reads, PARTITIONS / 4);
     seg_groups_free(all);
+    seg_group_info *info = NULL;
+    seg_error err;
+    CHECK_OK(seg_group_describe(&info, b.c, "s", "h", &err), &err);
+    seg_group_info_free(info);
+    before = meter(&b);
+    CHECK_OK(seg_group_describe(&info, b.c, "s", "g", &err), &err);
+    c = since(&b, "a group of a stream of 4096 partitions, described", before);
+    CHECK_EQ(seg_group_info_lag(info), 100);
+    CHECK_EQ(c.scripts, PARTITIONS + 1);
+    seg_group_info_free(info);
     before = meter(&b);
     seg_streams *list = streams(&b);
     c = since(&b, "a stream of 4096 partitions", before);
