@@ -59,15 +59,16 @@ SEG_API void seg_stream_info_free(seg_stream_info *s);
 /* One stream of a listing, as it was when asked. Members are only added at the end. */
 typedef struct seg_stream_summary {
     const char *name;
-    seg_status status; /* SEG_OK; SEG_ELOST: a partition is damaged; SEG_EPROTO: its settings are,
-                              and all that follows is 0 or SEG_UNKNOWN */
+    /* SEG_OK; SEG_ELOST: a partition, or the list of its groups, is damaged; SEG_EPROTO: its settings
+     * are, and all that follows is 0 or SEG_UNKNOWN. */
+    seg_status status;
     uint32_t partitions;
     seg_on_full on_full;
     uint64_t max_messages; /* for each partition */
     int64_t created;       /* ms since 1970 */
     uint64_t messages;     /* kept, all partitions; SEG_UNKNOWN where one is damaged */
     uint64_t appended;     /* since it was created; the same */
-    uint64_t groups;       /* how many */
+    uint64_t groups;       /* how many; SEG_UNKNOWN where the list of them is damaged */
 } seg_stream_summary;
 
 /* Streams in the order of their names, an immutable snapshot; any thread. */
@@ -153,20 +154,21 @@ SEG_API void seg_group_info_free(seg_group_info *g);
 /* One group of a listing, as it was when asked. Members are only added at the end. */
 typedef struct seg_group_summary {
     const char *stream, *group;
-    seg_status status; /* SEG_OK; SEG_ELOST: the group, its place in a partition or the partition is
+    seg_status status; /* SEG_OK; SEG_ELOST: the group, its place in a partition, or a partition is
                             damaged */
     uint32_t partitions; /* of the stream */
     uint32_t unowned;    /* of these, partitions that no member with a live lease owns */
-    uint64_t members;    /* with a live lease */
+    uint64_t members;    /* with a live lease; SEG_UNKNOWN where the group itself is damaged */
     uint64_t lag;   /* messages, exact, all partitions; SEG_UNKNOWN as in seg_group_partition */
-    uint64_t epoch; /* seg_group_info_epoch() */
+    uint64_t epoch; /* seg_group_info_epoch(); SEG_UNKNOWN as `members` */
 } seg_group_summary;
 
 /* Groups in the order of their streams and names, an immutable snapshot; any thread. */
 typedef struct seg_groups seg_groups;
 /* All groups of a stream, or of all streams of the namespace where `stream` is NULL. Groups and
- * streams that are deleted meanwhile are left out. The command timeout is for each step of it, of 256
- * commands at most. Errors: ENOENT (no such stream). Any thread. Two commands for each stream, a
+ * streams that are deleted meanwhile are left out; of all streams also those whose settings or list of
+ * groups is damaged, which seg_stream_overview tells. The command timeout is for each step of it, of 256
+ * commands at most. Errors: ENOENT (no such stream), EPROTO (its settings, or that list). Any thread. Two commands for each stream, a
  * script for every so many groups (200, with few partitions), and one for every so many groups in each
  * partition, pipelined. */
 SEG_API seg_status seg_group_overview(seg_groups **out, seg_client *c, const char *stream,

@@ -292,17 +292,17 @@ static void look_again(job *j) {
                                                       j->group.name, on_group_again, j));
 }
 
-enum { FIND, GROUP, PARTITIONS, AGAIN, VERDICT };
+enum { FIND_STREAM, FIND_GROUP, ASK_PARTITIONS, ASK_AGAIN, JUDGE };
 
 static void step(sg_task *t) {
     job *j = job_of(t);
     sg_conn *c = t->client->commands;
     switch (t->stage++) {
-    case FIND:
+    case FIND_STREAM:
         j->damaged = false;
         sg_task_find(t, &j->stream);
         break;
-    case GROUP:
+    case FIND_GROUP:
         if (!make_room(j)) {
             t->status = sg_fail_nomem(&t->err);
             break; /* the next round ends it */
@@ -310,19 +310,19 @@ static void step(sg_task *t) {
         if (j->of_group)
             sg_task_sent(t, sg_group_describe_send(c, &j->stream, j->group.name, on_group, j));
         break;
-    case PARTITIONS:
+    case ASK_PARTITIONS:
         for (uint32_t p = 0; p < j->stream.partitions; p++)
             sg_task_sent(t,
                          sg_partition_describe_send(c, &j->stream, j->of_group ? &j->group : NULL,
                                                     p, on_partition, &j->asks[p]));
         break;
-    case AGAIN:
+    case ASK_AGAIN:
         if (j->damaged)
             look_again(j);
         break;
-    case VERDICT:
+    case JUDGE:
         if (j->damaged && (j->anew || strcmp(j->now.inc, j->stream.inc) != 0)) {
-            t->stage = FIND;
+            t->stage = FIND_STREAM;
             break;
         }
         /* fallthrough */

@@ -59,9 +59,12 @@ static void observe(work *w, seg_client *c, const char *group) {
     seg_status s = seg_group_describe(&g, c, w->stream, group, &err);
     for (uint32_t p = 0; p < n; p++) {
         const seg_group_partition *at = s == SEG_OK ? seg_group_info_partition(g, p) : NULL;
+        if (at != NULL && at->status != SEG_OK)
+            at = NULL;
         if (at != NULL)
             fill(&calls[p], w, at);
-        history_done(w->h, &calls[p], at != NULL ? HISTORY_OK : HISTORY_FAIL, s);
+        history_done(w->h, &calls[p], at != NULL ? HISTORY_OK : HISTORY_FAIL,
+                     s == SEG_OK && at == NULL ? SEG_ELOST : s);
     }
     seg_group_info_free(g);
 }
@@ -90,8 +93,11 @@ static uint64_t lag(work *w, seg_client *c, const seg_names *groups) {
             work_say(w, "describe", s, &err);
             return UINT64_MAX;
         }
-        sum += seg_group_info_lag(g);
+        uint64_t one = seg_group_info_lag(g);
         seg_group_info_free(g);
+        if (one == SEG_UNKNOWN)
+            return UINT64_MAX;
+        sum += one;
     }
     return sum;
 }

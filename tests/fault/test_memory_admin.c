@@ -249,3 +249,60 @@ TEST(deleting_a_group) {
     }
     sweep_end(&s);
 }
+
+/* ---- Listings ------------------------------------------------------------------------------- */
+
+TEST(an_overview_of_streams) {
+    seg_error err;
+    sweep s;
+    sweep_init(&s, false);
+    rig_stream(s.calm, "s", 2);
+    rig_stream(s.calm, "t", 1);
+    make_group(s.calm, "s", "g");
+    server_do(s.server, "DEL sg:{default/t/0}:state"); /* it is looked at twice */
+    while (sweep_more(&s)) {
+        seg_streams *all = NULL;
+        sweep_arm(&s);
+        seg_status status = seg_stream_overview(&all, s.client, &err);
+        sweep_disarm(&s);
+        sweep_judge(&s, status, ASKS, &err);
+        CHECK_EQ(status == SEG_OK, all != NULL);
+        if (all != NULL) {
+            CHECK_EQ(seg_streams_count(all), 2);
+            CHECK_EQ(seg_streams_at(all, 0)->status, SEG_OK);
+            CHECK_EQ(seg_streams_at(all, 0)->groups, 1);
+            CHECK_EQ(seg_streams_at(all, 1)->status, SEG_ELOST);
+        }
+        seg_streams_free(all);
+    }
+    sweep_end(&s);
+}
+
+TEST(an_overview_of_groups) {
+    seg_error err;
+    sweep s;
+    sweep_init(&s, false);
+    rig_stream(s.calm, "s", 2);
+    rig_stream(s.calm, "t", 1);
+    make_group(s.calm, "s", "g");
+    make_group(s.calm, "s", "h");
+    make_group(s.calm, "t", "g");
+    server_do(s.server, "ZREM sg:{default/s/1}:committed g");
+    while (sweep_more(&s)) {
+        seg_groups *all = NULL;
+        sweep_arm(&s);
+        seg_status status = seg_group_overview(&all, s.client, NULL, &err);
+        sweep_disarm(&s);
+        sweep_judge(&s, status, ASKS, &err);
+        CHECK_EQ(status == SEG_OK, all != NULL);
+        if (all != NULL) {
+            CHECK_EQ(seg_groups_count(all), 3);
+            CHECK_EQ(seg_groups_at(all, 0)->status, SEG_ELOST);
+            CHECK_EQ(seg_groups_at(all, 0)->lag, SEG_UNKNOWN);
+            CHECK_EQ(seg_groups_at(all, 1)->lag, 0);
+            CHECK_STR(seg_groups_at(all, 2)->stream, "t");
+        }
+        seg_groups_free(all);
+    }
+    sweep_end(&s);
+}

@@ -5,7 +5,7 @@
 #include "core/block.h"
 #include "core/window.h"
 #include "fuzz_replies.h"
-#include "redis/ops.h"
+#include "redis/ops_describe.h"
 #include "redis/ops_range.h"
 #include "redis/ops_seek.h"
 
@@ -76,6 +76,37 @@ static void read_cursor(const sg_result *r) {
         FUZZ_CHECK(count < 65536);
     (void)sg_tries_check(a.tries.data, a.tries.len);
     read_eras(&a);
+}
+
+/* What only operators look at: a part that makes no sense is damage, not a refusal. */
+static void read_looks(const sg_result *r) {
+    enum { GROUPS = 2 };
+    sg_partition_answer p;
+    sg_lag_answer l;
+    sg_summary_answer s;
+    sg_summary one;
+    bool lost;
+    sg_partition_describe_read(r, &p);
+    check_lost(r, p.lost);
+    if (p.status != SEG_OK)
+        check_refusal(&p.err, p.status);
+    else
+        FUZZ_CHECK(p.first <= p.next && p.next <= NUMBER_MAX && p.high <= p.next);
+    sg_partition_lag_read(r, GROUPS, &l);
+    check_lost(r, l.lost);
+    if (l.status != SEG_OK)
+        check_refusal(&l.err, l.status);
+    for (size_t i = 0; i < GROUPS; i++) {
+        uint64_t lag = sg_lag_at(&l, i, &lost);
+        FUZZ_CHECK(lag == SEG_UNKNOWN || (!lost && lag <= l.next - l.first));
+        FUZZ_CHECK(!lost || lag == SEG_UNKNOWN);
+    }
+    sg_group_summary_read(r, GROUPS, &s);
+    check_lost(r, s.lost);
+    if (s.status != SEG_OK)
+        check_refusal(&s.err, s.status);
+    for (size_t i = 0; s.status == SEG_OK && i < GROUPS; i++)
+        FUZZ_CHECK((sg_summary_at(&s, i, &one) == SEG_OK) == (one.gid[0] != '\0'));
 }
 
 static void read_stream(const sg_result *r, bool create) {
@@ -206,6 +237,7 @@ static void read_by(uint8_t which, const sg_result *r, bool probe) {
         break;
     case 4:
         read_plain(r);
+        read_looks(r);
         break;
     case 5:
         read_seek(r);

@@ -29,18 +29,34 @@ static void check_members(const seg_group_info *g) {
     FUZZ_CHECK(seg_group_info_partition(g, PARTITIONS) == NULL);
 }
 
+/* Its numbers are known all together, or not at all. */
+static void check_partition(const seg_group_partition *part, const sg_partition_answer *a) {
+    if (part->status != SEG_OK) {
+        FUZZ_CHECK(part->status == SEG_ELOST && part->lag == SEG_UNKNOWN);
+        FUZZ_CHECK(part->committed == SEG_UNKNOWN && part->attempts == 0 && part->oldest_ms == 0);
+        return;
+    }
+    FUZZ_CHECK(part->first <= part->next && part->epoch >= a->epoch && part->acked < 65536);
+    FUZZ_CHECK((part->lag == SEG_UNKNOWN) == (part->committed > part->next));
+    FUZZ_CHECK(part->lag == SEG_UNKNOWN || part->lag <= part->next - part->first);
+    FUZZ_CHECK(part->in_flight <= 65536 && part->attempts <= 1u << 20);
+}
+
 static void take_cursors(job *j, sg_reader *reader, fuzz_input *in) {
     sg_reply *reply;
     for (uint32_t p = 0; p < PARTITIONS && (reply = fuzz_next(reader, in)) != NULL; p++) {
         sg_result r = {.status = SEG_OK, .reply = reply};
-        sg_cursor_answer a;
-        sg_cursor_read_answer(&r, &a);
-        uint64_t before = j->group_info->parts[p].epoch;
-        if (a.kind == SG_CURSOR_OK) {
+        sg_partition_answer a;
+        sg_partition_describe_read(&r, &a);
+        uint64_t before = j->group_info->parts[p].epoch, lag = j->group_info->lag;
+        FUZZ_CHECK(a.status == SEG_OK || a.err.text[0] != '\0');
+        if (a.status == SEG_OK || a.status == SEG_ELOST) {
             group_partition(j, p, &a);
             const seg_group_partition *part = seg_group_info_partition(j->group_info, p);
-            FUZZ_CHECK(part->epoch >= before && part->epoch >= a.epoch && part->acked < 65536);
-            FUZZ_CHECK(part->lag <= a.next);
+            check_partition(part, &a);
+            FUZZ_CHECK(part->epoch >= before);
+            FUZZ_CHECK(part->lag != SEG_UNKNOWN || j->group_info->lag == SEG_UNKNOWN);
+            FUZZ_CHECK(j->group_info->lag >= lag);
         }
         sg_reply_free(reply);
     }
@@ -48,7 +64,9 @@ static void take_cursors(job *j, sg_reader *reader, fuzz_input *in) {
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len) {
     fuzz_input in = {data, len};
-    job j = {.group = "g", .stream = {.name = "s", .partitions = PARTITIONS}};
+    job j = {.of_group = true,
+             .group = {.name = "g"},
+             .stream = {.name = "s", .partitions = PARTITIONS}};
     sg_reader reader;
     seg_error err;
     FUZZ_CHECK(sg_reader_init(&reader) && make_room(&j));

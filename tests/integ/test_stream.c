@@ -512,14 +512,12 @@ TEST(keys_of_others_are_left_alone) {
     admin_close(&a);
 }
 
-TEST(a_missing_or_damaged_state_is_lost) {
+/* Of a partition that is damaged, see test_describe.c. */
+TEST(damaged_settings_are_none) {
     static const struct {
         const char *ruin;
         seg_status status;
-    } cases[] = {{"DEL sg:{default/s/1}:state", SEG_ELOST},
-                 {"SET sg:{default/s/1}:state x", SEG_EPROTO},
-                 {"HDEL sg:{default/s/1}:state inc", SEG_ELOST},
-                 {"HSET sg:{default/s}:meta format 2", SEG_EPROTO},
+    } cases[] = {{"HSET sg:{default/s}:meta format 2", SEG_EPROTO},
                  {"HSET sg:{default/s}:meta partitions 0", SEG_EPROTO},
                  {"HSET sg:{default/s}:meta partitions 99999999999", SEG_EPROTO},
                  {"HSET sg:{default/s}:meta policy hope", SEG_EPROTO}};

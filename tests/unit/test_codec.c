@@ -280,6 +280,10 @@ TEST(what_a_batch_weighs) {
     CHECK_EQ(sg_batch_weight(bytes, 23), 23);
     CHECK_EQ(sg_batch_weight("nothing of ours, but long enough", 32), 32);
     CHECK_EQ(sg_batch_weight(NULL, 0), 0);
+    int64_t time = 5;
+    CHECK(sg_batch_time(bytes, SG_BATCH_HEADER, &time));
+    CHECK(!sg_batch_time(bytes, SG_BATCH_HEADER - 1, &time));
+    CHECK(!sg_batch_time(NULL, 0, &time));
 }
 
 /* ---- Large ones --------------------------------------------------------------------------- */

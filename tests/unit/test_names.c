@@ -107,3 +107,21 @@ TEST(a_key_that_would_not_fit_is_empty) {
     name[SG_KEY_MAX] = '\0';
     check_key(sg_key_streams(name), "");
 }
+
+static uint16_t slot(const char *text) {
+    sg_key key;
+    key.len = strlen(text);
+    memcpy(key.text, text, key.len + 1);
+    return sg_key_slot(&key);
+}
+
+/* What CLUSTER KEYSLOT says of these tags. */
+TEST(the_slot_is_that_of_the_tag) {
+    CHECK_EQ(slot("sg:{123456789}:x"), 12739);
+    CHECK_EQ(slot("{foo}"), 12182);
+    CHECK_EQ(slot("foo{hash_tag}"), 2515);
+    CHECK_EQ(slot("sg:{default/s/1}:log"), 12710);
+    sg_key log = sg_key_log("default", "s", 1), state = sg_key_state("default", "s", 1);
+    CHECK_EQ(sg_key_slot(&log), 12710);
+    CHECK_EQ(sg_key_slot(&state), 12710);
+}

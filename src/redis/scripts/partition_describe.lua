@@ -30,7 +30,7 @@ local function header(from)
     local listed, era = {}, nil
     for e, start in string.gmatch(s[2], '(%d+):(%d+)') do
         listed[e] = true
-        if not era or tonumber(start) <= from then era = e end
+        if tonumber(start) <= from then era = e end
     end
     local id = era and string.format('%s-%.0f', era, from)
     for _ = 1, id and 8 or 0 do
@@ -46,9 +46,8 @@ local function header(from)
     return ''
 end
 
-local from = math.max(at, first)
 for i, v in ipairs({string.format('%.0f', at), c[2], c[3] or '', c[4] or '', c[5] or '', c[6] or '0',
-                    from < next and header(from) or ''}) do
+                    header(math.max(at, first))}) do
     answer[6 + i] = v
 end
 return answer
