@@ -184,7 +184,7 @@ typedef struct seg_client_stats {
     uint64_t reconnects;          /* times that one which was lost came up again */
     uint64_t connect_failures;    /* attempts that failed */
     uint64_t bytes_out, bytes_in; /* sent and received */
-    uint64_t requests;            /* commands */
+    uint64_t requests;            /* a transaction counts as one */
     uint64_t refusals;            /* requests that the server answered with an error */
     uint64_t lost;                /* requests whose connection ended before the answer */
     uint64_t under_way;           /* now: requests without an answer */
@@ -336,11 +336,11 @@ typedef struct seg_producer_stats {
     size_t size;
     uint64_t stored, failed, queued, batches, retries, full; /* full: FULL answers */
     uint64_t queued_bytes;
-    uint64_t losses;           /* times that it was found out that the server had lost something */
-    uint64_t stored_bytes;     /* messages as they are in batches, before compression */
-    uint64_t sent, sent_bytes; /* batches, as they go to the log, with those sent again */
-    uint64_t duplicates;       /* batches sent again that turned out to be stored */
-    uint64_t held, fenced;     /* forwarded: stored before; a later owner's to send */
+    uint64_t losses;       /* times that it was found out that the server had lost something */
+    uint64_t stored_bytes; /* of messages, as they are in batches before compression */
+    uint64_t batch_bytes;  /* of `batches`, as they go to the log, those sent again too */
+    uint64_t duplicates;   /* batches that were sent again and turned out to be stored */
+    uint64_t fenced;       /* forwarded messages that a later owner of their input has to send */
 } seg_producer_stats;
 SEG_API void seg_producer_get_stats(const seg_producer *p, seg_producer_stats *out);
 
@@ -601,7 +601,7 @@ typedef struct seg_consumer_stats {
         handler_us_log2[24]; /* how many took less than 2^(i+1) us; the last one has the rest */
     uint64_t losses;         /* times that it was found out that the server had lost something */
     uint64_t fetches;        /* reads of the log, those that found nothing too */
-    uint64_t entries, entry_bytes; /* batches read, as they are in the log */
+    uint64_t entries, entry_bytes; /* batches received, as they are in the log */
     uint64_t commits;              /* that the server has stored */
     uint64_t syncs;                /* heartbeats that were answered */
     uint64_t partitions;           /* now: owned */
