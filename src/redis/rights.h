@@ -25,7 +25,7 @@
     X("xtrim", "XTRIM $ MINID 0", SG_W, "drops what is past a stream's bound")                     \
     X("xdel", "XDEL $ 0-1", SG_W, "takes out entries that are not ours")                           \
     X("xrange", "XRANGE $ - +", SG_R, "looks for an offset, a time, a dead letter")                \
-    X("xread", "XREAD STREAMS $ 0", 0, "reads messages")                                           \
+    X("xread", "XREAD STREAMS $ 0", SG_R, "reads messages")                                          \
     X("xlen", "XLEN $", SG_R, "checks that a log is one")                                          \
     X("xinfo|stream", "XINFO STREAM $", 0, "mends a log")                                          \
     X("xgroup|create", "XGROUP CREATE $ g 0", SG_W, "creates logs, and what shows a group's lag")  \
@@ -34,6 +34,8 @@
     X("hget", "HGET $ f", SG_R, "reads states")                                                    \
     X("hmget", "HMGET $ f", SG_R, "reads settings and states")                                     \
     X("hgetall", "HGETALL $", SG_R, "reads the state of groups")                                   \
+    X("hexists", "HEXISTS $ f", SG_R, "tells a damaged group from one that is gone")               \
+    X("hvals", "HVALS $", SG_R, "counts partitions without an owner")                              \
     X("hset", "HSET $ f v", SG_W, "writes settings and states")                                    \
     X("hdel", "HDEL $ f", SG_W, "forgets members, producers and cursors")                          \
     X("hincrby", "HINCRBY $ f 1", SG_W, "counts producers")                                        \
@@ -45,6 +47,7 @@
     X("zrem", "ZREM $ m", SG_W, "ends leases, deletes cursors")                                    \
     X("zremrangebylex", "ZREMRANGEBYLEX $ [a [b", SG_W, "forgets outputs of acknowledged inputs")  \
     X("zscore", "ZSCORE $ m", SG_R, "reads committed offsets")                                     \
+    X("zmscore", "ZMSCORE $ m", SG_R, "reads the committed offsets of many groups")                \
     X("sadd", "SADD @ m", SG_W, "lists a new stream")                                              \
     X("srem", "SREM @ m", SG_W, "takes a deleted stream from the list")                            \
     X("smembers", "SMEMBERS @", SG_R, "lists streams and groups")                                  \
