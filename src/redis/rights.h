@@ -25,7 +25,7 @@
     X("xtrim", "XTRIM $ MINID 0", SG_W, "drops what is past a stream's bound")                     \
     X("xdel", "XDEL $ 0-1", SG_W, "takes out entries that are not ours")                           \
     X("xrange", "XRANGE $ - +", SG_R, "looks for an offset, a time, a dead letter")                \
-    X("xread", "XREAD STREAMS $ 0", SG_R, "reads messages")                                          \
+    X("xread", "XREAD STREAMS $ 0", SG_R, "reads messages")                                        \
     X("xlen", "XLEN $", SG_R, "checks that a log is one")                                          \
     X("xinfo|stream", "XINFO STREAM $", 0, "mends a log")                                          \
     X("xgroup|create", "XGROUP CREATE $ g 0", SG_W, "creates logs, and what shows a group's lag")  \

@@ -101,7 +101,7 @@ TEST(names_the_fault_and_the_way_out) {
           "-NOAUTH Authentication required.\r\n", "-NOAUTH Authentication required.\r\n"},
          SG_HELLO_HOPELESS,
          SEG_EACCES,
-         {"'/s' needs a password", "unix:// URL cannot"}},
+         {"'/s' needs a password", "unix://user:password@/path"}},
         {"redis://me:hunter2@h",
          {"+OK\r\n", "-NOPERM no\r\n", "-NOPERM no\r\n", "-NOPERM no\r\n", "-NOPERM no 'info'\r\n"},
          SG_HELLO_HOPELESS,
