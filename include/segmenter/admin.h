@@ -59,9 +59,9 @@ typedef enum seg_skip_why {
     SEG_SKIP_DROPPED = 1, /* dropped to keep the stream's bound, before they were read */
     SEG_SKIP_MISSING,     /* they should be there: the server lost them, or somebody removed them */
     SEG_SKIP_DAMAGED,     /* as MISSING, and there is an entry in their place that cannot be read */
-    SEG_SKIP_LOST /* they lie before the reader's place, so that it has returned them if it began before
-                     them, and the server has lost them since. Reading goes on at the first of them,
-                     with other messages, of a new era */
+    SEG_SKIP_LOST /* they were there, and the server has lost them since; those before the reader's place
+                     it may have returned. Told when it is found out. Reading goes on at the first of them,
+                     or where it was if that is before, with messages of a new era */
 } seg_skip_why;
 
 /* The messages first .. first + count - 1 of a partition. Members are only added at the end. */
