@@ -109,8 +109,8 @@ SEG_API seg_status seg_reader_open(seg_reader **out, seg_client *c, const char *
  * all there is, and waits only for the server's answers; SEG_FOREVER follows the stream.
  *
  * A lost connection is made anew, also to a server that was restarted, and reading goes on. Errors,
- * after which the call may be made again: ECONN and ETIMEDOUT (no answer within the command timeout,
- * or `wait` where that is longer), ELOST where on_skip is NULL (see there), EBUSY (another thread is
+ * after which the call may be made again: ECONN and ETIMEDOUT (no server, or no answer, within the
+ * command timeout, or `wait` where that is longer), ELOST where on_skip is NULL (see there), EBUSY (another thread is
  * in a call, or this is its callback). Errors that mean that this reader is over: ENOENT (the stream
  * was deleted, also where another one has its name by now), ELOST (a part of its data is missing),
  * EACCES, ESERVER, EPROTO, ECLOSED (after seg_reader_stop). One thread at a time.

@@ -44,7 +44,6 @@ typedef struct sg_track {
     uint64_t at;   /* the next one */
     seg_id from;   /* XREAD goes on there: the first offset wanted, and the era of the one before */
     seg_id known;  /* there were messages up to here, exclusive, the last of that era */
-    uint64_t end;  /* the log's, as it was told last */
     uint64_t goal; /* up to where it is read in its turn */
     uint64_t stop; /* nothing from here on is wanted; UINT64_MAX: all is */
     uint64_t serial; /* of its place: another one after a seek */
@@ -66,8 +65,8 @@ typedef struct sg_track {
 typedef struct sg_stretch {
     sg_node node;
     sg_track *track;
-    sg_block *block; /* NULL: a skip */
-    uint64_t at, end;
+    sg_block *block;  /* NULL: a skip */
+    uint64_t at, end; /* of a skip: `at` is where reading goes on */
     seg_skip skip;
 } sg_stretch;
 
@@ -102,6 +101,7 @@ struct seg_reader {
     uint64_t ended;    /* nothing more was there, asked in this call */
     int64_t heard;     /* when the server answered last */
     seg_error refusal; /* the last one that may pass */
+    seg_error down;    /* why a connection is not up */
     seg_error fault;   /* why it is over */
     seg_reader_stats stats;
 
@@ -151,6 +151,10 @@ bool sg_browse_skip(seg_reader *r, sg_track *t, seg_skip_why why, uint64_t first
 void sg_browse_doubt(sg_track *t);
 /* Reading goes on at this offset, of whose message before it the era is known to the eras. */
 void sg_browse_place(sg_track *t, uint64_t at);
+
+/* What the server says of it now: what is lost is queued as a skip, with the eras that there are. False:
+ * no memory. `lost`: something is. */
+bool sg_browse_renew(seg_reader *r, sg_track *t, uint64_t next, sg_eras *eras, bool *lost);
 
 /* Ask about the tracks in doubt, and whether the stream is there (browse_check.c). When to be called again. */
 int64_t sg_browse_check(seg_reader *r, int64_t now);

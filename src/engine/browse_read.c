@@ -30,10 +30,7 @@ static void pause_reading(seg_reader *r) {
 
 /* Is its ID one of the log's part that is known? */
 static bool within(const sg_track *t, uint64_t era, uint64_t offset) {
-    if (offset == UINT64_MAX || t->end == 0)
-        return false;
-    uint64_t last = t->end - 1, of = sg_eras_of(&t->eras, last);
-    return era < of || (era == of && offset <= last);
+    return era < t->known.era || (era == t->known.era && offset < t->known.offset);
 }
 
 static void count_foreign(seg_reader *r, const sg_track *t, const char *why) {
