@@ -1,24 +1,24 @@
-/* browse.h - a seg_reader: partitions read without a group. browse.c is what the application calls;
- * the rest is the loop thread's: browse_read.c asks for entries and takes what comes, browse_check.c
- * compares with what the server knows.
+/* browse.h - a seg_reader: partitions read without a group. browse.c is what the application
+ * calls; the rest is the loop thread's: browse_read.c asks for entries and takes what comes,
+ * browse_check.c compares with what the server knows.
  *
- *   loop thread                                                application
- *   cursor_read ─> track: eras, end ───┐
- *   XREAD ─> entries ─> blocks ────────┴─> queue of stretches ─> seg_reader_next
+ * loop thread                                                application cursor_read ─> track:
+ * eras, end ───┐ XREAD ─> entries ─> blocks ────────┴─> queue of stretches ─> seg_reader_next
  *
- * A track is one partition, and where reading goes on in it. It has two places, as an entry that is
- * none of ours can lie in the way:
+ * A track is one partition, and where reading goes on in it. It has two places, as an entry that
+ * is none of ours can lie in the way:
  *
  *      1-3 [0 1 2 3]   1-5 foreign   1-9 [4 ... 9]        end 10
  *                   ^ at: 4       ^ from: behind 1-5
  *
- * `from` is what the next XREAD goes on behind. `at` is the next message: what the next entry of ours
- * begins with. Where it begins with a later one, those between are gone, and what the server says of
- * the partition after that tells why. A foreign entry behind the end is left to whoever appends next,
- * who takes it out; nobody may wait behind it meanwhile, as what is stored then comes before it.
+ * `from` is what the next XREAD goes on behind. `at` is the next message: what the next entry of
+ * ours begins with. Where it begins with a later one, those between are gone, and what the server
+ * says of the partition after that tells why. A foreign entry behind the end is left to whoever
+ * appends next, who takes it out; nobody may wait behind it meanwhile, as what is stored then
+ * comes before it.
  *
- * The order of what is told follows from there being one queue: what is found out about a partition,
- * is queued behind the messages that were read of it before. */
+ * The order of what is told follows from there being one queue: what is found out about a
+ * partition, is queued behind the messages that were read of it before. */
 #ifndef SG_ENGINE_BROWSE_H
 #define SG_ENGINE_BROWSE_H
 #include <stdatomic.h>
@@ -152,11 +152,12 @@ void sg_browse_doubt(sg_track *t);
 /* Reading goes on at this offset, of whose message before it the era is known to the eras. */
 void sg_browse_place(sg_track *t, uint64_t at);
 
-/* What the server says of it now: what is lost is queued as a skip, with the eras that there are. False:
- * no memory. `lost`: something is. */
+/* What the server says of it now: what is lost is queued as a skip, with the eras that there are.
+ * False: no memory. `lost`: something is. */
 bool sg_browse_renew(seg_reader *r, sg_track *t, uint64_t next, sg_eras *eras, bool *lost);
 
-/* Ask about the tracks in doubt, and whether the stream is there (browse_check.c). When to be called again. */
+/* Ask about the tracks in doubt, and whether the stream is there (browse_check.c). When to be
+ * called again. */
 int64_t sg_browse_check(seg_reader *r, int64_t now);
 /* Nothing came: is it time to look whether all is still there? */
 void sg_browse_look(seg_reader *r, int64_t now);
@@ -166,8 +167,8 @@ int64_t sg_browse_read(seg_reader *r, int64_t now);
 /* All has been read up to the stops, and is in the queue at least. */
 bool sg_browse_is_done(seg_reader *r);
 
-/* First in a result function: counts the request as ended, takes the lock. False: it is closed, and was
- * freed or will be. */
+/* First in a result function: counts the request as ended, takes the lock. False: it is closed,
+ * and was freed or will be. */
 bool sg_browse_enter(seg_reader *r);
 void sg_browse_leave(seg_reader *r);
 #endif

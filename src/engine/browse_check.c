@@ -1,7 +1,8 @@
 /* A reader's loop side: what it knows of its partitions, compared with what the server says.
  *
- * A partition is in doubt on each new connection, and where what was read of it does not fit. While it
- * is, nothing more is taken of it, so what is compared is what was known when it was asked. */
+ * A partition is in doubt on each new connection, and where what was read of it does not fit.
+ * While it is, nothing more is taken of it, so what is compared is what was known when it was
+ * asked. */
 #include <inttypes.h>
 #include <string.h>
 
@@ -73,8 +74,8 @@ typedef struct errand {
     uint64_t serial, life;
 } errand;
 
-/* All before `known` was there. Where some of it is lost, the log's next messages have the offsets of what
- * is gone, in another era. */
+/* All before `known` was there. Where some of it is lost, the log's next messages have the offsets
+ * of what is gone, in another era. */
 bool sg_browse_renew(seg_reader *r, sg_track *t, uint64_t next, sg_eras *eras, bool *lost) {
     uint64_t first;
     *lost = sg_eras_lost(eras, &t->eras, t->known.era, t->known.offset, next, &first);

@@ -352,8 +352,8 @@ static char *digest(server *s) {
     return server_str(s, "DEBUG DIGEST");
 }
 
-/* A foreign entry in the log, reading from everywhere, following: nothing but reads, and the data is
- * as it was. */
+/* A foreign entry in the log, reading from everywhere, following: nothing but reads, and the data
+ * is as it was. */
 static void only_reads(uint32_t partitions) {
     static const char *const args[] = {"--enable-debug-command", "yes", NULL};
     desk *d = calloc(1, sizeof *d);

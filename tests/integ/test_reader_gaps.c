@@ -1,4 +1,4 @@
-/* Reading without a group, where messages go away: each that is passed is told of, once, and why. */
+/* Reading without a group, where messages go away: each is told of, once, and why. */
 #include <pthread.h>
 
 #include "reader_rig.h"
@@ -195,8 +195,8 @@ TEST(damaged_entries) {
     desk_free(d);
 }
 
-/* One that somebody has put behind the end stays there, is counted once, and nobody waits behind it: who comes next takes it out, and what is stored then lies
- * before it. */
+/* One that somebody has put behind the end stays there, is counted once, and nobody waits behind
+ * it: who comes next takes it out, and what is stored then lies before it. */
 static void foreign_behind(const char *id) {
     desk *d = desk_new(2);
     seg_reader_options o = reading(d);
