@@ -122,10 +122,11 @@ static void on_output(void *arg, seg_status status, const seg_error *err) {
 /* Lock held. What the call takes from its input. */
 static void inherit(call *k, const sg_block *b) {
     sg_record_view of;
-    if (k->record.timestamp != 0 && !k->traces)
+    bool undated = k->record.timestamp == 0 && !k->record.exact_timestamp;
+    if (!undated && !k->traces)
         return;
     sg_block_record(b, k->delivery.id.offset, &of);
-    if (k->record.timestamp == 0) /* which would be now, another one each time */
+    if (undated) /* which would be now, another one each time */
         k->record.timestamp = of.timestamp > 0 ? of.timestamp : 1;
     k->traced = k->traces && sg_trace_of(&of, &k->input);
 }
@@ -221,6 +222,9 @@ seg_status seg_forward(seg_consumer *c, const seg_delivery *d, seg_producer *p,
     seg_status s = sg_options_copy(&k.record, sizeof k.record, given, "record", err);
     if (s != SEG_OK || (s = check(&k, err)) != SEG_OK)
         return s;
+    if (k.record.partition != NULL) /* a repetition has to find it, whoever makes it */
+        return sg_fail(err, SEG_EINVAL,
+                       "a partition is chosen for an output: it must follow from its key");
     k.output = sg_alloc(sizeof *k.output);
     if (k.output == NULL)
         return sg_fail_nomem(err);
