@@ -3,9 +3,9 @@
 # are the page's, `date` is "November 29, 2026", `version` "0.1.0".
 
 BEGIN {
-    WIDTH = 76
+    WIDTH = 72
     TABLE = 72 # columns that a table may take
-    printf ".\\\" Generated from docs; do not edit.\n"
+    printf "'\\\" t\n.\\\" Generated from docs; do not edit.\n" # "t": it has tables, for tbl
     printf ".Dd %s\n.Dt %s 7\n.Os Segmenter %s\n", date, toupper(name), version
     printf ".Sh NAME\n.Nm %s\n.Nd %s\n.Sh DESCRIPTION\n", name, what
     after_heading = 1
