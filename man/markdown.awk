@@ -3,7 +3,7 @@
 # are the page's, `date` is "November 29, 2026", `version` "0.1.0".
 
 BEGIN {
-    WIDTH = 72
+    WIDTH = 76
     TABLE = 72 # columns that a table may take
     printf "'\\\" t\n.\\\" Generated from docs; do not edit.\n" # "t": it has tables, for tbl
     printf ".Dd %s\n.Dt %s 7\n.Os Segmenter %s\n", date, toupper(name), version
@@ -59,12 +59,18 @@ function spans(text,    inner) {
     return text
 }
 
+# What a line counts: the formatter writes a character beyond ASCII, three bytes mostly, as \[uXXXX].
+function measure(text,    beyond) {
+    beyond = gsub(/[\300-\377]/, "&", text)
+    return length(text) + 5 * beyond
+}
+
 # A sentence ends its line, none is over WIDTH.
 function fill(text,    n, word, i, line, bare) {
     n = split(inline(text), word, " ")
     line = ""
     for (i = 1; i <= n; i++) {
-        if (line != "" && length(line) + 1 + length(word[i]) > WIDTH) {
+        if (line != "" && measure(line) + 1 + measure(word[i]) > WIDTH) {
             print guarded(line)
             line = ""
         }
@@ -134,7 +140,7 @@ function cells(row, cell,    n, i) {
 
 # Columns are as wide as their longest cell, while all fit; otherwise the wide ones share what the narrow ones leave.
 function column_widths(    room, wide, share, i, again) {
-    room = TABLE - 2 * (columns - 1)
+    room = TABLE - 3 * (columns - 1) # and what is between them
     wide = columns
     for (i = 1; i <= columns; i++)
         given[i] = 0
@@ -212,7 +218,7 @@ function fill_cell(text,    n, word, i, line) {
     n = split(text, word, " ")
     line = ""
     for (i = 1; i <= n; i++) {
-        if (line != "" && length(line) + 1 + length(word[i]) > WIDTH) {
+        if (line != "" && measure(line) + 1 + measure(word[i]) > WIDTH) {
             print guarded(line)
             line = ""
         }

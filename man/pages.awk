@@ -103,6 +103,12 @@ function quoted(text) {
     return "\"" text "\""
 }
 
+# What a line counts: the formatter writes a character beyond ASCII, three bytes mostly, as \[uXXXX].
+function measure(text,    beyond) {
+    beyond = gsub(/[\300-\377]/, "&", text)
+    return length(text) + 5 * beyond
+}
+
 # Filled text: a line for each sentence, none over WIDTH.
 function fill(text,    n, word, i, line) {
     gsub(/`/, "", text)
@@ -118,7 +124,7 @@ function fill(text,    n, word, i, line) {
             line = ""
             continue
         }
-        if (line != "" && length(line) + 1 + length(word[i]) > WIDTH) {
+        if (line != "" && measure(line) + 1 + measure(word[i]) > WIDTH) {
             print roff(line) > out
             line = ""
         }
