@@ -3,7 +3,7 @@
 # `date` is "November 29, 2026", `version` "0.1.0".
 #
 # A page is named after what its section is about: "seg_client" for "Client", where it declares such names;
-# otherwise after the first noun of most of its names, or its first function. Sections of the same title are one page, of
+# otherwise after the first noun of most of its names, or after the first of them. Sections of the same title are one page, of
 # all headers. Each name that a page declares leads to it.
 
 BEGIN {
@@ -65,17 +65,15 @@ $1 == "section" {
     next
 }
 { keep($0) }
-$1 == "function" {
-    if (!(current in first_function))
-        first_function[current] = $2
-}
 $1 != "text" && $1 != "member" && $1 != "constant" { names($2) }
 
 function page_name(title,    slug, list, n, i, best) {
     slug = tolower(title)
     gsub(/[^a-z0-9]+/, "_", slug)
-    if (slug ~ /[^s]s$/ && !((title, slug) in nouns))
-        sub(/s$/, "", slug)
+    best = slug
+    sub(/s$/, "", best)
+    if ((title, best) in nouns)
+        return "seg_" best
     if ((title, slug) in nouns)
         return "seg_" slug
     n = split(noun_list[title], list, " ")
@@ -162,12 +160,12 @@ function prose(doc, begun,    n, i, j, text, listing) {
             break
         if (line[i] ~ /^    /) {
             literal(i, j - 1)
-            begun = 0
+            begun = 1
             continue
         }
         if (line[i] ~ /^[A-Z][a-z]+  +[^ ]/) {
             label_list(i, j)
-            begun = 0
+            begun = 1
             continue
         }
         text = ""
@@ -331,12 +329,21 @@ function overview(    i, doc, title) {
         doc = toupper(substr(doc, 1, 1)) substr(doc, 2)
         prose(doc, 0)
     }
-    print ".Ss The pages\n.Bl -tag -width seg_consumer_pauseXX -compact" > out
+    print ".Ss The pages\n.Bl -tag -width \"seg_consumer_pause(3)  \" -compact" > out
     for (i = 1; i <= n_titles; i++)
         printf ".It Xr %s 3\n%s\n", name_of[i], tolower(title_of[i]) > out
     print ".El" > out
     see_also("libsegmenter")
     close(out)
+}
+
+# The first function or type of a list that no page has as its name.
+function first_free(list,    n, i, all) {
+    n = split(list, all, " ")
+    for (i = 1; i <= n; i++)
+        if (all[i] ~ /^seg_/ && !(all[i] in is_page))
+            return all[i]
+    return ""
 }
 
 function others(name, list,    n, i, all, rest) {
@@ -360,11 +367,9 @@ END {
     for (i = 1; i <= n_titles; i++) {
         name = page_name(title_of[i])
         if (name in is_page) {
-            name = first_function[title_of[i]]
-            if (name == "" || name in is_page) {
-                printf "pages.awk: no name for the section \"%s\"\n", title_of[i] > "/dev/stderr"
-                exit 1
-            }
+            name = first_free(page_names[title_of[i]])
+            if (name == "")
+                name = "seg_section_" i # declares nothing of its own
         }
         name_of[i] = name
         is_page[name] = 1
