@@ -85,7 +85,7 @@ static char *read_password(const char *path) {
     size_t len = strcspn(text, "\r\n");
     if (n < 0) {
         cli_failure("cannot read the password file '%s': %s", path, strerror(error));
-    } else if (len == 0 || len > PASSWORD_MAX) {
+    } else if (len > PASSWORD_MAX) {
         cli_failure("the first line of the password file '%s' has %s bytes; it holds the password",
                     path, len ? "more than 4096" : "no");
     } else {
@@ -132,7 +132,8 @@ static int add_password(cli_globals *g) {
     if (!password) {
         return CLI_FAILURE;
     }
-    char *url = with_password(g->url, password);
+    /* A file that is empty is no password: a service manager may know no other way to say that. */
+    char *url = *password ? with_password(g->url, password) : cli_format("%s", g->url);
     explicit_bzero(password, strlen(password));
     free(password);
     if (!url) {
