@@ -267,6 +267,63 @@ SEG_API seg_status seg_dlq_drop(seg_dlq *q, const seg_position *at, size_t n, si
                                 seg_error *err);
 SEG_API void seg_dlq_close(seg_dlq *q);
 
+/* ---- The server ---------------------------------------------------------------------------- */
+
+/* What the server tells of itself, its settings and its user's rights, an immutable snapshot; any
+ * thread. Whatever the user may not ask, or a managed server hides, is unknown, and fails nothing. */
+typedef struct seg_server_info seg_server_info;
+/* Errors: the client's. Any thread. Some dozens of small commands, among them INFO, in eight round
+ * trips. */
+SEG_API seg_status seg_server_describe(seg_server_info **out, seg_client *c, seg_error *err);
+SEG_API void seg_server_info_free(seg_server_info *s);
+
+/* The text of a field of INFO ("maxmemory_policy"), of a setting ("maxmemory-policy", as CONFIG GET
+ * names it). NULL: unknown, or one that is not asked for. */
+SEG_API const char *seg_server_info_get(const seg_server_info *s, const char *field);
+SEG_API const char *seg_server_info_config(const seg_server_info *s, const char *setting);
+/* The name that the connection is authenticated as, "default"; NULL: unknown. */
+SEG_API const char *seg_server_info_user(const seg_server_info *s);
+/* A PING and its answer, the quickest of three, in us; -1: unknown. Other requests of this client
+ * that are under way are waited for. */
+SEG_API int64_t seg_server_info_round_trip(const seg_server_info *s);
+/* How far the server's clock is ahead of ours (negative: behind), in ms, and how far off that may
+ * be. False: unknown. Either out may be NULL. */
+SEG_API bool seg_server_info_clock(const seg_server_info *s, int64_t *ahead, int64_t *off);
+
+typedef enum seg_known { SEG_UNKNOWN = 0, SEG_YES, SEG_NO } seg_known;
+
+/* May the default user do all that we write? A server that loads its AOF does that as this user,
+ * and leaves out what it may not: with appendonly on, SEG_NO means that a restart loses what was
+ * written. seg_client_open refuses such a server where it can see it. Asked by ACL DRYRUN. */
+SEG_API seg_known seg_server_info_default_user_fit(const seg_server_info *s);
+
+/* One right that the library needs of the server's user, in this client's namespace. Members are
+ * only added at the end. */
+typedef struct seg_right {
+    const char *rule;    /* as ACL SETUSER grants it: "+hset", "~sg:{orders}:*" */
+    const char *purpose; /* what it is for, in some words */
+    bool optional;       /* the library does without it, worse in the way that `purpose` tells */
+    bool reading;        /* those who only look need it too: see SEG_RIGHTS_READ */
+    seg_known granted;
+} seg_right;
+/* All of them, `i` from 0; NULL past the last. */
+SEG_API const seg_right *seg_server_info_right(const seg_server_info *s, size_t i);
+/* Those that are not granted (`granted` is SEG_NO). */
+SEG_API const seg_right *seg_server_info_missing(const seg_server_info *s, size_t i);
+
+typedef enum seg_rights {
+    SEG_RIGHTS_ALL = 0, /* all that this library and its command do */
+    SEG_RIGHTS_READ     /* looking: lists, descriptions, dead letters; no write to anything */
+} seg_rights;
+
+#define SEG_RULE_MAX 2048 /* bytes that hold every rule, with its end */
+
+/* Write to `out`, of `cap` bytes, the least rule for a user who works in a namespace and in no
+ * other, for ACL SETUSER NAME on >PASSWORD RULE. It takes away whatever else the user had. Errors:
+ * EINVAL (also where it does not fit). Any thread. No server operation. */
+SEG_API seg_status seg_rights_rule(char *out, size_t cap, const char *name_space, seg_rights which,
+                                   seg_error *err);
+
 #if defined(__cplusplus)
 }
 #endif

@@ -9,7 +9,8 @@
  *              │                        partition 1 │ 0 1 2 3 ...
  *              └── consumer <── group ──┘ (owner, epoch, committed offset of each partition)
  *
- * What operators and tools need (looking, moving, repairing) is in admin.h, which this includes.
+ * What operators and tools need (looking, moving, repairing) is in admin.h,
+ * and what joins messages to distributed traces in trace.h; this includes both.
  *
  * Ownership  Each seg_X_open() is matched by one seg_X_close(); each function with an `out`
  *            object by that object's _free(). Both accept NULL. Every other returned pointer is
@@ -156,6 +157,7 @@ typedef struct seg_client_options {
     seg_log_fn *log;         /* default: silent. The library never prints. */
     void *log_arg;
     seg_log_level log_level; /* the least important level that is logged; default SEG_LOG_ERROR */
+    const struct seg_tracer *tracer; /* trace.h; copied. Default: none */
 } seg_client_options;
 
 /* Connect and check the server: Redis 7.0 or Valkey 7.2 at least, a primary, and a
@@ -174,6 +176,21 @@ SEG_API void seg_client_close(seg_client *c);
 
 /* The server as it introduced itself, "redis 7.0.15" or "valkey 8.0.1". Any thread. */
 SEG_API const char *seg_client_server(const seg_client *c);
+
+/* All its connections, since open; handshakes are not counted as requests. Set `size` with
+ * SEG_INIT. Any thread. No server operation, no lock. */
+typedef struct seg_client_stats {
+    size_t size;
+    uint64_t connections;         /* now: that are up */
+    uint64_t reconnects;          /* times that one which was lost came up again */
+    uint64_t connect_failures;    /* attempts that failed */
+    uint64_t bytes_out, bytes_in; /* sent and received */
+    uint64_t requests;            /* a transaction counts as one */
+    uint64_t refusals;            /* requests that the server answered with an error */
+    uint64_t lost;                /* requests whose connection ended before the answer */
+    uint64_t under_way;           /* now: requests without an answer */
+} seg_client_stats;
+SEG_API void seg_client_get_stats(const seg_client *c, seg_client_stats *out);
 
 /* ---- Streams ------------------------------------------------------------------------------ */
 
@@ -320,7 +337,11 @@ typedef struct seg_producer_stats {
     size_t size;
     uint64_t stored, failed, queued, batches, retries, full; /* full: FULL answers */
     uint64_t queued_bytes;
-    uint64_t losses; /* times that it was found out that the server had lost something */
+    uint64_t losses;       /* times that it was found out that the server had lost something */
+    uint64_t stored_bytes; /* of messages, as they are in batches before compression */
+    uint64_t batch_bytes;  /* of `batches`, as they go to the log, those sent again too */
+    uint64_t duplicates;   /* batches that were sent again and turned out to be stored */
+    uint64_t fenced;       /* forwarded messages that a later owner of their input has to send */
 } seg_producer_stats;
 SEG_API void seg_producer_get_stats(const seg_producer *p, seg_producer_stats *out);
 
@@ -580,6 +601,12 @@ typedef struct seg_consumer_stats {
     uint64_t
         handler_us_log2[24]; /* how many took less than 2^(i+1) us; the last one has the rest */
     uint64_t losses;         /* times that it was found out that the server had lost something */
+    uint64_t fetches;        /* reads of the log, those that found nothing too */
+    uint64_t entries, entry_bytes; /* batches received, as they are in the log */
+    uint64_t commits;              /* that the server has stored */
+    uint64_t syncs;                /* heartbeats that were answered */
+    uint64_t partitions;           /* now: owned */
+    uint64_t in_flight;            /* now: messages delivered and not settled */
 } seg_consumer_stats;
 SEG_API void seg_consumer_get_stats(const seg_consumer *c, seg_consumer_stats *out);
 
@@ -597,5 +624,6 @@ SEG_API void seg_consumer_close(seg_consumer *c);
 #endif
 
 #include <segmenter/admin.h>
+#include <segmenter/trace.h>
 
 #endif

@@ -240,6 +240,7 @@ static void answered(seg_producer *p, sg_lane *lane, sg_outbatch *b, const sg_ap
     }
     switch (a->kind) {
     case SG_APPEND_STORED:
+        p->stats.duplicates += a->duplicate ? 1 : 0;
         b->offset = a->offset;
         b->era = lane->eras.n > 0 && a->offset != UINT64_MAX ? sg_eras_of(&lane->eras, a->offset)
                                                              : sg_lane_era(lane);
@@ -371,6 +372,7 @@ static bool send_batch(seg_producer *p, sg_lane *lane, sg_outbatch *b, int64_t n
     p->pending++;
     b->in_request = true;
     p->stats.batches++;
+    p->stats.batch_bytes += bytes.len;
     sg_list_remove(&b->node);
     sg_list_push(&lane->flying, &b->node);
     return true;

@@ -6,6 +6,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "core/error.h"
+#include "engine/tracing.h"
 
 /* Idle memory for batches: of those under way to some dozens of partitions. */
 #define POOL_KEEP ((size_t)16 * 1024 * 1024)
@@ -41,7 +42,8 @@ static sg_conn *connect_with(seg_client *c, const char *purpose, sg_conn_state_f
                          .log = &c->log,
                          .on_state = on_state,
                          .on_push = on_push,
-                         .arg = arg};
+                         .arg = arg,
+                         .counts = &c->counts};
     sg_conn *conn = sg_conn_new(&o);
     if (conn != NULL && !sg_loop_attach(c->loop, conn)) {
         sg_conn_free(conn);
@@ -192,6 +194,8 @@ static seg_status configure(seg_client *c, const seg_client_options *o, seg_erro
         return sg_fail(err, SEG_EINVAL, "a timeout is negative");
     if ((unsigned)o->log_level > SEG_LOG_DEBUG)
         return sg_fail(err, SEG_EINVAL, "log_level %d is not one of SEG_LOG_*", (int)o->log_level);
+    if ((s = sg_tracer_copy(&c->tracer, o->tracer, err)) != SEG_OK)
+        return s;
     strcpy(c->ns, ns);
     c->connect_timeout = o->connect_timeout != 0 ? o->connect_timeout : 5000;
     c->command_timeout = o->command_timeout != 0 ? o->command_timeout : 5000;
@@ -281,4 +285,22 @@ void seg_client_close(seg_client *c) {
 
 const char *seg_client_server(const seg_client *c) {
     return c->server;
+}
+
+void seg_client_get_stats(const seg_client *c, seg_client_stats *out) {
+    const sg_conn_counts *n = &c->counts;
+    size_t size = out->size;
+    seg_client_stats now = {.connections = sg_counter_get(&n->up),
+                            .reconnects = sg_counter_get(&n->reconnects),
+                            .connect_failures = sg_counter_get(&n->failures),
+                            .bytes_out = sg_counter_get(&n->bytes_out),
+                            .bytes_in = sg_counter_get(&n->bytes_in),
+                            .requests = sg_counter_get(&n->requests),
+                            .refusals = sg_counter_get(&n->refusals),
+                            .lost = sg_counter_get(&n->lost),
+                            .under_way = sg_counter_get(&n->under_way)};
+    if (size <= sizeof size)
+        return;
+    memcpy((char *)out + sizeof size, (const char *)&now + sizeof size,
+           (size < sizeof now ? size : sizeof now) - sizeof size);
 }

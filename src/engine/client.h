@@ -19,11 +19,13 @@ struct seg_client {
     int64_t connect_timeout, command_timeout;
     seg_log_fn *log_fn;
     void *log_arg;
+    seg_tracer tracer; /* its functions are NULL where there are none */
     sg_log log;
     sg_loop *loop;
     sg_pool *pool;          /* of batches, sent and received */
     char server[96];        /* set before open returns */
     atomic_bool closed;     /* then the connections below are gone */
+    sg_conn_counts counts;  /* of all connections; the loop thread counts */
     atomic_uint references; /* the application's, and one of each producer and consumer */
 
     /* Loop thread only. */

@@ -178,10 +178,12 @@ void seg_consumer_get_stats(const seg_consumer *c, seg_consumer_stats *out) {
     sg_mutex_lock(lock_of(c));
     now = c->stats;
     now.prefetched_bytes = c->buffered;
+    now.partitions = c->n_owned;
     for (size_t i = 0; i < c->n_owned; i++) {
         const sg_holding *h = c->owned[i];
         if (h->window == NULL)
             continue;
+        now.in_flight += sg_window_in_flight(h->window);
         now.parked += sg_lanes_count(h->lanes) + h->letters.count;
         now.parked_bytes += sg_holding_parked(h);
         now.blocked += h->held ? 1 : 0;

@@ -124,6 +124,8 @@ struct seg_consumer {
         sg_entries entries; /* its answer */
         size_t turn;        /* where the next one begins when not all fit */
         size_t entry_bytes; /* the largest entry of late */
+        uint64_t got_bytes; /* of the answer that is being read: entries as they came, */
+        size_t got;         /* and how many */
         size_t unpacked;    /* bytes of the compressed entries of the answer that is being read */
         size_t count;   /* entries of a partition to ask for: grows as they turn out to be small */
         size_t spread;  /* partitions to ask for at most: grows in the same way */

@@ -119,6 +119,7 @@ static void read_sync(seg_consumer *c, const sg_result *r, int64_t now) {
         sg_consumer_may_pass(c, &err);
         return;
     } else if (sg_reply_is(word, "OK")) {
+        c->stats.syncs++;
         read_ok(c, r->reply, now);
     } else if (sg_reply_is(word, "UNKNOWN")) {
         sg_log_write(&c->client->log, SEG_LOG_WARN, "expired",

@@ -399,6 +399,7 @@ static void on_committed(void *arg, const sg_result *r) {
         return;
     seg_consumer *c = v.errand.consumer;
     sg_holding *h = v.holding;
+    c->stats.commits += !v.answer.lost && v.answer.kind == SG_CURSOR_OK ? 1 : 0;
     if (h == NULL) {
         /* gone meanwhile */
     } else if (v.answer.kind == SG_CURSOR_OK) {

@@ -161,6 +161,13 @@ static void open_all(seg_consumer *c) {
     size_t ended = SIZE_MAX;
     c->fetch.entry_bytes -= c->fetch.entry_bytes / 16;
     c->fetch.unpacked = 0;
+    c->fetch.got = 0;
+    c->fetch.got_bytes = 0;
+    for (size_t i = 0; i < in->count; i++)
+        if (in->list[i].block != NULL) {
+            c->fetch.got++;
+            c->fetch.got_bytes += in->list[i].block->len;
+        }
     drop_unwanted(c);
     for (size_t i = 0; i < in->count; i++) {
         sg_entry *e = &in->list[i];
@@ -277,6 +284,9 @@ static void on_fetched(void *arg, const sg_result *r) {
         fetch_refused(c, r, now);
     } else if (open) {
         sg_backoff_reset(&f->backoff);
+        c->stats.fetches++;
+        c->stats.entries += f->got;
+        c->stats.entry_bytes += f->got_bytes;
         bool nothing = f->entries.nothing;
         f->in_vain = nothing ? f->in_vain + f->n : 0;
         if (f->spread < c->stream.partitions)

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "core/error.h"
 #include "engine/consumer.h"
+#include "engine/tracing.h"
 
 /* One call of seg_forward, until its outcome. */
 typedef struct output {
@@ -14,6 +15,18 @@ typedef struct output {
     uint32_t partition;
     uint64_t epoch, offset, serial;
 } output;
+
+/* A call of seg_forward, on its way to the producer. */
+typedef struct call {
+    seg_producer *producer;
+    seg_delivery delivery;
+    seg_record record;
+    sg_forward_id id;
+    bool traces;             /* the producer's client does */
+    bool traced;             /* the input has a context: */
+    seg_trace_context input; /* this one */
+    output *output;
+} call;
 
 /* Group, partition, and how often the group was moved there: a replay after a seek is meant to
  * give outputs again. What is below the stored cursor comes to nobody any more; our own may be
@@ -106,9 +119,20 @@ static void on_output(void *arg, seg_status status, const seg_error *err) {
     sg_consumer_unref(c);
 }
 
-/* Lock held. Take the next index; fills `u`, the identity and the record's time. */
-static seg_status begin(seg_consumer *c, const seg_delivery *d, output *u, sg_forward_id *id,
-                        seg_record *r, seg_error *err) {
+/* Lock held. What the call takes from its input. */
+static void inherit(call *k, const sg_block *b) {
+    sg_record_view of;
+    if (k->record.timestamp != 0 && !k->traces)
+        return;
+    sg_block_record(b, k->delivery.id.offset, &of);
+    if (k->record.timestamp == 0) /* which would be now, another one each time */
+        k->record.timestamp = of.timestamp > 0 ? of.timestamp : 1;
+    k->traced = k->traces && sg_trace_of(&of, &k->input);
+}
+
+/* Lock held. Take the next index; fills the call and its output. */
+static seg_status begin(seg_consumer *c, call *k, seg_error *err) {
+    const seg_delivery *d = &k->delivery;
     sg_holding *h = sg_consumer_holding(c, d->partition, d->epoch);
     if (h == NULL || h->window == NULL || d->id.era != sg_eras_of(&h->eras, d->id.offset))
         return sg_fail(
@@ -129,16 +153,11 @@ static seg_status begin(seg_consumer *c, const seg_delivery *d, output *u, sg_fo
         return sg_fail(err, SEG_EINVAL,
                        "partition %u, offset %" PRIu64 " is settled: forward before that",
                        d->partition, d->id.offset);
-    sg_consumer_identify(c, h, d->id.offset, "f.", id);
-    id->index = o->issued++;
+    sg_consumer_identify(c, h, d->id.offset, "f.", &k->id);
+    k->id.index = o->issued++;
     o->pending++;
-    if (r->timestamp == 0) {
-        sg_record_view of;
-        sg_block_record(b, d->id.offset, &of);
-        /* 0 would be now, which is another one each time. */
-        r->timestamp = of.timestamp > 0 ? of.timestamp : 1;
-    }
-    *u = (output){c, d->partition, d->epoch, d->id.offset, o->serial};
+    inherit(k, b);
+    *k->output = (output){c, d->partition, d->epoch, d->id.offset, o->serial};
     atomic_fetch_add(&c->references, 1);
     return SEG_OK;
 }
@@ -163,34 +182,60 @@ static void undo(const output *u) {
     sg_consumer_unref(u->consumer);
 }
 
+static seg_status send_plain(call *k, seg_error *err) {
+    return sg_producer_forward(k->producer, &k->record, &k->id, true, on_output, k->output, err);
+}
+
+/* The tracer's headers are another each time, and no part of what makes an output the same. */
+__attribute__((noinline)) static seg_status send_traced(call *k, seg_error *err) {
+    sg_traced t;
+    seg_status s;
+    if (!sg_trace_record(k->producer->client, k->producer->stream.name, &k->record, &k->delivery,
+                         k->traced ? &k->input : NULL, &t, &s, err))
+        return s == SEG_OK ? send_plain(k, err) : s;
+    k->record = t.record;
+    k->id.traced = t.added;
+    s = send_plain(k, err);
+    sg_traced_fini(&t);
+    return s;
+}
+
+/* The tracer's hook is shown nothing that is malformed. */
+static seg_status check(const call *k, seg_error *err) {
+    seg_record ignored;
+    return k->traces ? sg_producer_check(k->producer, &k->record, &ignored, err) : SEG_OK;
+}
+
 seg_status seg_forward(seg_consumer *c, const seg_delivery *d, seg_producer *p,
                        const seg_record *given, seg_error *err) {
-    seg_record r = {.size = sizeof r};
-    sg_forward_id id;
     if (c == NULL || d == NULL || p == NULL || given == NULL)
         return sg_fail(err, SEG_EINVAL, "%s is NULL",
                        c == NULL   ? "the consumer"
                        : d == NULL ? "the delivery"
                        : p == NULL ? "the producer"
                                    : "the record");
-    seg_status s = sg_options_copy(&r, sizeof r, given, "record", err);
-    if (s != SEG_OK)
+    call k = {.producer = p,
+              .delivery = *d,
+              .record = {.size = sizeof k.record},
+              .traces = p->client->tracer.send != NULL};
+    seg_status s = sg_options_copy(&k.record, sizeof k.record, given, "record", err);
+    if (s != SEG_OK || (s = check(&k, err)) != SEG_OK)
         return s;
-    output *u = sg_alloc(sizeof *u);
-    if (u == NULL)
+    k.output = sg_alloc(sizeof *k.output);
+    if (k.output == NULL)
         return sg_fail_nomem(err);
     sg_mutex_lock(&c->lock);
-    s = begin(c, d, u, &id, &r, err);
+    s = begin(c, &k, err);
     sg_mutex_unlock(&c->lock);
     if (s != SEG_OK) {
-        sg_free(u);
+        sg_free(k.output);
         return s;
     }
-    output copy = *u; /* the outcome may come, and free it, before this returns */
-    s = sg_producer_forward(p, &r, &id, true, on_output, u, err);
+    output copy = *k.output; /* the outcome may come, and free it, before this returns */
+    s = k.traces ? send_traced(&k, err) : send_plain(&k, err);
     if (s != SEG_OK) {
         undo(&copy);
-        sg_free(u);
+        sg_free(k.output);
     }
     return s;
 }

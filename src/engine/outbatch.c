@@ -171,10 +171,12 @@ static void tell(const sg_outbatch *b, uint32_t i) {
 }
 
 static void count_outcome(seg_producer *p, seg_status status, uint32_t n, size_t bytes) {
-    if (status == SEG_OK)
+    if (status == SEG_OK) {
         p->stats.stored += n;
-    else
+        p->stats.stored_bytes += bytes;
+    } else {
         p->stats.failed += n;
+    }
     p->stats.queued -= n;
     p->stats.queued_bytes -= bytes;
 }
@@ -287,7 +289,9 @@ bool sg_outbatch_let_go(sg_outbatch *b) {
             continue;
         }
         b->bytes -= size;
-        count_outcome(p, f.held == SG_HELD_STORED ? SEG_OK : SEG_EFENCED, 1, size + sizeof f);
+        count_outcome(p, f.held == SG_HELD_STORED ? SEG_OK : SEG_EFENCED, 1, size);
+        p->stats.queued_bytes -= sizeof f;
+        p->stats.fenced += f.held == SG_HELD_FENCED ? 1 : 0;
         tell_held(&f);
     }
     w->count = kept;

@@ -10,6 +10,7 @@
 #include "core/partitioner.h"
 #include "engine/admin.h"
 #include "engine/loss.h"
+#include "engine/tracing.h"
 
 #define KEY_MAX         (64u * 1024)
 #define MIB             ((size_t)1024 * 1024)
@@ -52,8 +53,8 @@ void sg_producer_widen(seg_producer *p, size_t bytes, size_t headers) {
 
 /* ---- sending ------------------------------------------------------------------------------ */
 
-static seg_status check_record(const seg_producer *p, const seg_record *given, seg_record *r,
-                               seg_error *err) {
+seg_status sg_producer_check(const seg_producer *p, const seg_record *given, seg_record *r,
+                             seg_error *err) {
     seg_status s = SEG_OK;
     if (given->size == sizeof *r) /* mostly */
         *r = *given;
@@ -197,20 +198,40 @@ static seg_status enqueue(seg_producer *p, message *m, seg_error *err) {
     return SEG_OK;
 }
 
+static seg_status queue_async(seg_producer *p, message *m, seg_error *err) {
+    sg_mutex_lock(&p->lock);
+    seg_status s = enqueue(p, m, err);
+    sg_mutex_unlock(&p->lock);
+    if (m->need == NEED_WORK)
+        sg_loop_work(&p->actor, false);
+    return s;
+}
+
+/* Queue m, whose record is checked, by `queue`: with the tracer's headers, where it adds some. */
+__attribute__((noinline)) static seg_status
+queue_traced(seg_producer *p, message *m,
+             seg_status (*queue)(seg_producer *, message *, seg_error *), seg_error *err) {
+    sg_traced t;
+    seg_status s;
+    if (!sg_trace_record(p->client, p->stream.name, &m->record, NULL, NULL, &t, &s, err))
+        return s == SEG_OK ? queue(p, m, err) : s;
+    s = sg_producer_check(p, &t.record, &m->record, err);
+    if (s == SEG_OK)
+        s = queue(p, m, err);
+    sg_traced_fini(&t);
+    return s;
+}
+
 seg_status seg_send_async(seg_producer *p, const seg_record *r, seg_sent_fn *done, void *arg,
                           seg_error *err) {
     message m = {.record = {.size = sizeof m.record}, .slot = {done, arg, NULL}};
     if (p == NULL || r == NULL)
         return sg_fail(err, SEG_EINVAL, "%s is NULL", p == NULL ? "the producer" : "the record");
-    seg_status s = check_record(p, r, &m.record, err);
+    seg_status s = sg_producer_check(p, r, &m.record, err);
     if (s != SEG_OK)
         return s;
-    sg_mutex_lock(&p->lock);
-    s = enqueue(p, &m, err);
-    sg_mutex_unlock(&p->lock);
-    if (m.need == NEED_WORK)
-        sg_loop_work(&p->actor, false);
-    return s;
+    return p->client->tracer.send == NULL ? queue_async(p, &m, err)
+                                          : queue_traced(p, &m, queue_async, err);
 }
 
 /* Lock held. Queue it, waiting for room as long as the delivery timeout lets it. */
@@ -225,28 +246,36 @@ static seg_status enqueue_waiting(seg_producer *p, message *m, seg_error *err) {
     }
 }
 
-seg_status seg_send(seg_producer *p, const seg_record *r, seg_position *where, seg_error *err) {
-    sg_waiter w;
-    message m = {.record = {.size = sizeof m.record}, .slot = {.waiter = &w}};
-    if (p == NULL || r == NULL)
-        return sg_fail(err, SEG_EINVAL, "%s is NULL", p == NULL ? "the producer" : "the record");
-    seg_status s = check_record(p, r, &m.record, err);
-    if (s != SEG_OK)
-        return s;
-    memset(&w, 0, sizeof w);
-    if (!sg_cond_init(&w.cond))
-        return sg_fail_nomem(err);
+/* With a waiter: it has its outcome when this returns SEG_OK. */
+static seg_status queue_and_wait(seg_producer *p, message *m, seg_error *err) {
+    sg_waiter *w = m->slot.waiter;
     sg_mutex_lock(&p->lock);
-    s = enqueue_waiting(p, &m, err);
-    if (m.need == NEED_WORK) {
+    seg_status s = enqueue_waiting(p, m, err);
+    if (m->need == NEED_WORK) {
         sg_mutex_unlock(&p->lock);
         sg_loop_work(&p->actor, true);
         sg_mutex_lock(&p->lock);
     }
     /* The loop thread gives every batch an outcome by its deadline, so this ends. */
-    while (s == SEG_OK && !w.done)
-        sg_loop_await(p->client->loop, &w.wait, &w.cond, &p->lock, SEG_FOREVER);
+    while (s == SEG_OK && !w->done)
+        sg_loop_await(p->client->loop, &w->wait, &w->cond, &p->lock, SEG_FOREVER);
     sg_mutex_unlock(&p->lock);
+    return s;
+}
+
+seg_status seg_send(seg_producer *p, const seg_record *r, seg_position *where, seg_error *err) {
+    sg_waiter w;
+    message m = {.record = {.size = sizeof m.record}, .slot = {.waiter = &w}};
+    if (p == NULL || r == NULL)
+        return sg_fail(err, SEG_EINVAL, "%s is NULL", p == NULL ? "the producer" : "the record");
+    seg_status s = sg_producer_check(p, r, &m.record, err);
+    if (s != SEG_OK)
+        return s;
+    memset(&w, 0, sizeof w);
+    if (!sg_cond_init(&w.cond))
+        return sg_fail_nomem(err);
+    s = p->client->tracer.send == NULL ? queue_and_wait(p, &m, err)
+                                       : queue_traced(p, &m, queue_and_wait, err);
     sg_cond_fini(&w.cond);
     if (s != SEG_OK)
         return s;
@@ -261,11 +290,13 @@ seg_status sg_producer_forward(seg_producer *p, const seg_record *r, const sg_fo
                                bool wait, sg_forwarded_fn *fn, void *arg, seg_error *err) {
     sg_forward_slot f = {.fn = fn, .arg = arg, .id = *id};
     message m = {.record = {.size = sizeof m.record}, .forward = &f};
-    seg_status s = check_record(p, r, &m.record, err);
+    seg_status s = sg_producer_check(p, r, &m.record, err);
     if (s != SEG_OK)
         return s;
+    seg_record same = m.record;
+    same.n_headers -= id->traced;
     f.hash = sg_fnv1a32(id->input, strlen(id->input));
-    f.crc = id->unchecked ? 0 : sg_forward_crc(&m.record);
+    f.crc = id->unchecked ? 0 : sg_forward_crc(&same);
     sg_mutex_lock(&p->lock);
     s = wait ? enqueue_waiting(p, &m, err) : enqueue(p, &m, err);
     sg_mutex_unlock(&p->lock);

@@ -88,6 +88,7 @@ typedef struct sg_forward_id {
     uint64_t epoch, base, offset;
     uint32_t index;
     bool unchecked; /* it need not be the same each time: stored is stored */
+    size_t traced;  /* so many of its headers, the last ones, need not */
 } sg_forward_id;
 
 typedef enum sg_held { SG_HELD_NOT = 0, SG_HELD_STORED, SG_HELD_FENCED, SG_HELD_DIFFERS } sg_held;
@@ -196,6 +197,9 @@ seg_status sg_producer_forward(seg_producer *p, const seg_record *r, const sg_fo
                                bool wait, sg_forwarded_fn *fn, void *arg, seg_error *err);
 /* Take messages of so many bytes and headers more than the options say. Before it is used. */
 void sg_producer_widen(seg_producer *p, size_t bytes, size_t headers);
+/* Is it one that this producer takes? `out` is what it takes. */
+seg_status sg_producer_check(const seg_producer *p, const seg_record *given, seg_record *out,
+                             seg_error *err);
 /* CRC-32C of a record's bytes in a batch (core/batch.h) but for its timestamp. */
 uint32_t sg_forward_crc(const seg_record *r);
 

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "core/error.h"
 #include "engine/consumer.h"
+#include "engine/tracing.h"
 
 #define WORKERS_MAX  1024
 #define NO_MEMORY_MS 10
@@ -133,9 +134,11 @@ static void *worker_main(void *arg) {
         sg_mutex_unlock(&c->lock);
         seg_settlement how;
         SEG_INIT(&how);
+        void *span = sg_trace_begin(c->client, c->stream.name, c->group.name, m);
         int64_t begin = sg_clock_us();
         seg_verdict verdict = w->opts->handler(m, &how, w->opts->arg);
         int64_t us = sg_clock_us() - begin;
+        sg_trace_end(c->client, span, verdict, &how);
         sg_mutex_lock(&c->lock);
         c->ack_clock++;
         settle(c, &d, verdict, &how);

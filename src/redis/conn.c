@@ -29,6 +29,7 @@ sg_conn *sg_conn_new(const sg_conn_options *o) {
     if (c == NULL)
         return NULL;
     c->o = *o;
+    c->counts = o->counts != NULL ? o->counts : &c->own_counts;
     c->fd = -1;
     sg_url_show(o->url, c->where, sizeof c->where);
     sg_dial_init(&c->dial, o->url);
@@ -43,6 +44,8 @@ sg_conn *sg_conn_new(const sg_conn_options *o) {
 static void close_socket(sg_conn *c) {
     if (c->fd >= 0)
         close(c->fd);
+    if (c->phase == SG_CONN_UP)
+        sg_counter_sub(&c->counts->up, 1);
     c->fd = -1;
     c->life++;
     c->broken = 0;
@@ -97,6 +100,8 @@ static void go_down(sg_conn *c, const seg_error *why, bool hopeless, int64_t now
     const seg_error told = *why; /* it may be c->error, and callbacks may change that */
     bool was_up = c->phase == SG_CONN_UP;
     close_socket(c);
+    if (!was_up)
+        sg_counter_add(&c->counts->failures, 1);
     c->error = told;
     plan_retry(c, was_up, hopeless, now);
     if (was_up || first_told(&c->failures, told.text))
@@ -172,6 +177,9 @@ void sg_conn_drop(sg_conn *c, const char *why) {
 
 static void go_up(sg_conn *c, int64_t now) {
     c->phase = SG_CONN_UP;
+    sg_counter_add(&c->counts->up, 1);
+    if (c->ever_up)
+        sg_counter_add(&c->counts->reconnects, 1);
     c->ever_up = true;
     c->up_at = now;
     c->error = (seg_error){.status = SEG_OK};
@@ -213,8 +221,10 @@ static void send_queued(sg_conn *c, int64_t now) {
         return;
     uint64_t before = c->out.total;
     c->broken = sg_out_send(&c->out, c->fd, now);
-    if (c->out.total > before)
+    if (c->out.total > before) {
+        sg_counter_add(&c->counts->bytes_out, c->out.total - before);
         sg_exchange_sent(c, before, now);
+    }
 }
 
 /* Read the entries that are there, where an answer of such is to come. False: its end has not come, or
@@ -294,6 +304,7 @@ static void receive(sg_conn *c, int64_t now) {
             over(c, SEG_ECONN, "closed the connection", now);
             return;
         }
+        sg_counter_add(&c->counts->bytes_in, (uint64_t)n);
         size_t placed = (size_t)n < room ? (size_t)n : room;
         sg_exchange_placed(c, placed);
         sg_exchange_heard(c, (size_t)n, now);

@@ -20,6 +20,7 @@
 #include <segmenter/segmenter.h>
 
 #include "base/buf.h"
+#include "base/counter.h"
 #include "base/list.h"
 #include "base/log.h"
 #include "base/random.h"
@@ -55,6 +56,18 @@ typedef void sg_conn_state_fn(void *arg, bool up, const seg_error *fatal);
  * the error answer to one that was refused. reply is valid during the call only. */
 typedef void sg_push_fn(void *arg, sg_reply *reply);
 
+/* What connections have done, all that are given the same ones. Counted by their thread. */
+typedef struct sg_conn_counts {
+    sg_counter up;                  /* now */
+    sg_counter reconnects;          /* times that one which was up before came up again */
+    sg_counter failures;            /* attempts that came to nothing */
+    sg_counter bytes_out, bytes_in; /* with the handshakes */
+    sg_counter requests;            /* begun; those of the connection itself too */
+    sg_counter refusals;            /* of these: answered with an error */
+    sg_counter lost;                /* ended by the connection's end */
+    sg_counter under_way;           /* now */
+} sg_conn_counts;
+
 typedef struct sg_conn_options {
     const sg_url *url; /* outlives the connection */
     int64_t connect_timeout, command_timeout;
@@ -65,6 +78,7 @@ typedef struct sg_conn_options {
     sg_push_fn
         *on_push; /* may be NULL; set: this is a Pub/Sub connection (see sg_conn_subscribe) */
     void *arg;    /* of both */
+    sg_conn_counts *counts; /* outlives it; NULL: it keeps its own */
 } sg_conn_options;
 
 /* NULL: no memory. The first sg_conn_tick, due at once, begins to connect. */

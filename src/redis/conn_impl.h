@@ -39,6 +39,7 @@ struct sg_conn {
     sg_backoff backoff;
     sg_rng rng;
     seg_error error; /* why it is not up */
+    sg_conn_counts own_counts, *counts;
     sg_told failures, hopeless;
     bool ever_up;
 

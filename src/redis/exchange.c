@@ -111,6 +111,8 @@ static bool end_request(sg_conn *c, sg_request r) {
     r.answers = c->answers;
     r.end = sg_out_end(&c->out);
     sg_requests_push(&c->requests, r);
+    sg_counter_add(&c->counts->requests, 1);
+    sg_counter_add(&c->counts->under_way, 1);
     if (r.kind != SG_REQUEST_USER)
         c->internal++;
     return true;
@@ -158,6 +160,7 @@ bool sg_exchange_ping(sg_conn *c) {
 
 static sg_request pop(sg_conn *c, int64_t now) {
     sg_request r = sg_requests_pop(&c->requests);
+    sg_counter_sub(&c->counts->under_way, 1);
     if (r.kind != SG_REQUEST_USER)
         c->internal--;
     restart_clock(c, now);
@@ -170,6 +173,8 @@ static void finish(sg_conn *c, const sg_request *r, sg_reply *answer) {
     if (refusal != NULL)
         result =
             (sg_result){.status = sg_reply_error_status(refusal), .reply = answer, .text = refusal};
+    if (refusal != NULL)
+        sg_counter_add(&c->counts->refusals, 1);
     if (refusal != NULL && strncmp(refusal, "READONLY ", 9) == 0)
         c->demoted = true;
     if (r->kind == SG_REQUEST_USER)
@@ -273,6 +278,8 @@ void sg_exchange_lost(sg_conn *c, const char *why) {
     /* Out of the connection first: a callback may look at it. */
     sg_requests lost = c->requests;
     c->requests = (sg_requests){0};
+    sg_counter_sub(&c->counts->under_way, lost.count);
+    sg_counter_add(&c->counts->lost, lost.count);
     c->internal = 0;
     while (lost.count > 0) {
         sg_request r = sg_requests_pop(&lost);

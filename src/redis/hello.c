@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "core/error.h"
+#include "redis/info.h"
 
 /* Answers are cut to this in texts, so that the sentence around them fits. */
 #define SAID "%.200s"
@@ -140,31 +141,11 @@ sg_hello_outcome sg_hello_answer(sg_hello *h, const sg_reply *r, seg_error *err)
     if (step == SG_HELLO_ID)
         sg_reply_u64(r, &h->client_id);
     if (step == SG_HELLO_DRYRUN)
-        h->forgets = !sg_reply_is(r, "OK");
+        h->forgets = sg_dryrun_read(r) == SEG_NO;
     return step == SG_HELLO_INFO ? sg_hello_check(h, sg_reply_bytes(r), err) : SG_HELLO_MORE;
 }
 
 /* ---- What INFO says ----------------------------------------------------------------------- */
-
-/* The value of the line "name:value"; "" where there is none. Cut to fit. */
-static const char *field(seg_bytes info, const char *name, char *out, size_t size) {
-    size_t n = strlen(name);
-    const char *at = info.data, *end = at + info.len;
-    out[0] = '\0';
-    while (at < end) {
-        const char *stop = memchr(at, '\n', (size_t)(end - at));
-        size_t len = (size_t)((stop != NULL ? stop : end) - at);
-        if (len > n && memcmp(at, name, n) == 0 && at[n] == ':') {
-            size_t value = len - n - 1;
-            if (value > 0 && at[len - 1] == '\r')
-                value--;
-            snprintf(out, size, "%.*s", (int)(value < size ? value : size - 1), at + n + 1);
-            break;
-        }
-        at = stop != NULL ? stop + 1 : end;
-    }
-    return out;
-}
 
 /* "7.2.4" as 70204: enough to compare. 0 where it is no version. */
 static unsigned version_number(const char *text) {
@@ -176,9 +157,9 @@ static unsigned version_number(const char *text) {
 
 static sg_hello_outcome check_version(sg_hello *h, seg_bytes info, seg_error *err) {
     char name[24], version[32];
-    bool valkey = strcmp(field(info, "server_name", name, sizeof name), "valkey") == 0;
+    bool valkey = strcmp(sg_info_field(info, "server_name", name, sizeof name), "valkey") == 0;
     /* Valkey tells redis_version as well, always 7.2.4, for clients that know no other. */
-    field(info, valkey ? "valkey_version" : "redis_version", version, sizeof version);
+    sg_info_field(info, valkey ? "valkey_version" : "redis_version", version, sizeof version);
     if (version_number(version) == 0) {
         sg_fail(err, SEG_ESERVER, "'%s' does not tell a version in INFO: is it Redis or Valkey?",
                 h->where);
@@ -194,20 +175,20 @@ static sg_hello_outcome check_version(sg_hello *h, seg_bytes info, seg_error *er
 
 static sg_hello_outcome check_role(const sg_hello *h, seg_bytes info, seg_error *err) {
     char role[16], host[128], port[16];
-    field(info, "role", role, sizeof role);
+    sg_info_field(info, "role", role, sizeof role);
     if (role[0] == '\0' || strcmp(role, "master") == 0)
         return SG_HELLO_MORE;
     sg_fail(err, SEG_ECONN, "'%s' is a read-only replica of %s:%s: connect to that one", h->where,
-            field(info, "master_host", host, sizeof host),
-            field(info, "master_port", port, sizeof port));
+            sg_info_field(info, "master_host", host, sizeof host),
+            sg_info_field(info, "master_port", port, sizeof port));
     return SG_HELLO_OTHER;
 }
 
 /* Our keys carry no time to live, so only the policies over all keys take them. */
 static sg_hello_outcome check_eviction(const sg_hello *h, seg_bytes info, seg_error *err) {
     char limit[32], policy[32];
-    field(info, "maxmemory", limit, sizeof limit);
-    field(info, "maxmemory_policy", policy, sizeof policy);
+    sg_info_field(info, "maxmemory", limit, sizeof limit);
+    sg_info_field(info, "maxmemory_policy", policy, sizeof policy);
     if (limit[0] == '\0' || strcmp(limit, "0") == 0 || strncmp(policy, "allkeys-", 8) != 0)
         return SG_HELLO_MORE;
     sg_fail(err, SEG_ESERVER,
@@ -219,7 +200,8 @@ static sg_hello_outcome check_eviction(const sg_hello *h, seg_bytes info, seg_er
 
 static sg_hello_outcome check_aof(const sg_hello *h, seg_bytes info, seg_error *err) {
     char enabled[8];
-    if (!h->forgets || strcmp(field(info, "aof_enabled", enabled, sizeof enabled), "1") != 0)
+    if (!h->forgets ||
+        strcmp(sg_info_field(info, "aof_enabled", enabled, sizeof enabled), "1") != 0)
         return SG_HELLO_MORE;
     sg_fail(
         err, SEG_ESERVER,
@@ -241,7 +223,7 @@ sg_hello_outcome sg_hello_check(sg_hello *h, seg_bytes info, seg_error *err) {
     if (outcome != SG_HELLO_MORE)
         return outcome;
     char loading[8];
-    if (strcmp(field(info, "loading", loading, sizeof loading), "1") == 0) {
+    if (strcmp(sg_info_field(info, "loading", loading, sizeof loading), "1") == 0) {
         sg_fail(err, SEG_ECONN, "'%s' is loading its data", h->where);
         return SG_HELLO_RETRY;
     }

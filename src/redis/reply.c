@@ -92,6 +92,12 @@ bool sg_reply_i64(const sg_reply *r, int64_t *out) {
     return true;
 }
 
+seg_known sg_dryrun_read(const sg_reply *r) {
+    if (r == NULL || sg_reply_error(r) != NULL)
+        return SEG_UNKNOWN;
+    return sg_reply_is(r, "OK") ? SEG_YES : SEG_NO;
+}
+
 /* ---- The words of refusals ---------------------------------------------------------------- */
 
 static bool starts_with(const char *text, const char *prefix) {

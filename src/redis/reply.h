@@ -28,6 +28,9 @@ bool sg_reply_is(const sg_reply *r, const char *text); /* a string or status of 
 bool sg_reply_u64(const sg_reply *r, uint64_t *out);
 bool sg_reply_i64(const sg_reply *r, int64_t *out);
 
+/* What ACL DRYRUN says: unknown where it is refused. */
+seg_known sg_dryrun_read(const sg_reply *r);
+
 /* What kind of refusal an error answer's text is, by its first word:
  *
  *   EACCES   NOPERM, NOAUTH, WRONGPASS, DENIED (protected mode), and the ERR of an AUTH where no

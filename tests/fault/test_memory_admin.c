@@ -62,6 +62,48 @@ TEST(opening_a_client) {
     sweep_end(&s);
 }
 
+static void check_described(const seg_server_info *info) {
+    CHECK_STR(seg_server_info_get(info, "role"), "master");
+    CHECK_STR(seg_server_info_config(info, "appendonly"), "no");
+    CHECK_STR(seg_server_info_user(info), "default");
+    CHECK_PTR(seg_server_info_missing(info, 0), NULL);
+    CHECK_EQ(seg_server_info_right(info, 0)->granted, SEG_YES);
+}
+
+TEST(describing_a_server) {
+    seg_error err;
+    sweep s;
+    sweep_init(&s, false);
+    while (sweep_more(&s)) {
+        seg_server_info *info = NULL;
+        sweep_arm(&s);
+        seg_status status = seg_server_describe(&info, s.client, &err);
+        sweep_disarm(&s);
+        sweep_judge(&s, status, ASKS, &err);
+        CHECK_EQ(status == SEG_OK, info != NULL);
+        if (info != NULL)
+            check_described(info);
+        seg_server_info_free(info);
+    }
+    sweep_end(&s);
+}
+
+TEST(writing_a_rule) {
+    char rule[SEG_RULE_MAX];
+    seg_error err;
+    for (uint64_t n = 1;; n++) {
+        strcpy(rule, "untouched");
+        sg_alloc_fail_at(n, 0);
+        seg_status status = seg_rights_rule(rule, sizeof rule, "a", SEG_RIGHTS_ALL, &err);
+        sg_alloc_fail_at(0, 0);
+        if (status == SEG_OK)
+            break;
+        CHECK_STATUS(status, SEG_ENOMEM, &err);
+        CHECK_STR(rule, "untouched");
+        CHECK_LT(n, 100);
+    }
+}
+
 /* ---- Streams -------------------------------------------------------------------------------- */
 
 TEST(creating_a_stream) {
