@@ -290,7 +290,7 @@ SEG_API int64_t seg_server_info_round_trip(const seg_server_info *s);
  * be. False: unknown. Either out may be NULL. */
 SEG_API bool seg_server_info_clock(const seg_server_info *s, int64_t *ahead, int64_t *off);
 
-typedef enum seg_known { SEG_UNKNOWN = 0, SEG_YES, SEG_NO } seg_known;
+typedef enum seg_known { SEG_MAYBE = 0, SEG_YES, SEG_NO } seg_known;
 
 /* May the default user do all that we write? A server that loads its AOF does that as this user,
  * and leaves out what it may not: with appendonly on, SEG_NO means that a restart loses what was

@@ -228,7 +228,7 @@ static void forget(job *j) {
     s->user = NULL;
     s->round_trip = -1;
     s->timed = j->scripted = j->refused = false;
-    s->default_user = SEG_UNKNOWN;
+    s->default_user = SEG_MAYBE;
     memset(j->answers, 0, sg_right_commands * sizeof *j->answers);
 }
 
@@ -307,7 +307,7 @@ static void fill_rights(job *j) {
     seg_server_info *s = j->info;
     sg_rights_judge(j->answers, j->known);
     for (size_t i = 0; i < sg_right_commands && j->refused; i++)
-        if (strcmp(sg_right_name(i), "+eval") == 0 && j->known[i] == SEG_UNKNOWN)
+        if (strcmp(sg_right_name(i), "+eval") == 0 && j->known[i] == SEG_MAYBE)
             j->known[i] = SEG_NO;
     for (size_t i = 0; i < s->n_rights; i++) {
         bool command = i < sg_right_commands;

@@ -94,7 +94,7 @@ bool sg_reply_i64(const sg_reply *r, int64_t *out) {
 
 seg_known sg_dryrun_read(const sg_reply *r) {
     if (r == NULL || sg_reply_error(r) != NULL)
-        return SEG_UNKNOWN;
+        return SEG_MAYBE;
     return sg_reply_is(r, "OK") ? SEG_YES : SEG_NO;
 }
 

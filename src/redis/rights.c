@@ -142,7 +142,7 @@ void sg_rights_judge(const sg_right_answer *answers, seg_known *out) {
         out[i] = a->whole == SEG_YES ? SEG_YES : a->bare;
         if (at >= 0 && a->whole == SEG_NO && a->bare == SEG_YES)
             patterns[at] = SEG_NO;
-        else if (at >= 0 && a->whole == SEG_YES && patterns[at] == SEG_UNKNOWN)
+        else if (at >= 0 && a->whole == SEG_YES && patterns[at] == SEG_MAYBE)
             patterns[at] = SEG_YES;
     }
 }

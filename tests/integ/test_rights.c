@@ -292,11 +292,11 @@ TEST(what_cannot_be_asked_is_unknown) {
     seg_server_info *i = describe(c);
     for (size_t k = 0; seg_server_info_right(i, k) != NULL; k++) {
         const seg_right *r = seg_server_info_right(i, k);
-        CHECK_EQ(r->granted, strcmp(r->rule, "+eval") == 0 ? SEG_NO : SEG_UNKNOWN);
+        CHECK_EQ(r->granted, strcmp(r->rule, "+eval") == 0 ? SEG_NO : SEG_MAYBE);
     }
     CHECK_STR(seg_server_info_missing(i, 0)->rule, "+eval");
     CHECK_PTR(seg_server_info_missing(i, 1), NULL);
-    CHECK_EQ(seg_server_info_default_user_fit(i), SEG_UNKNOWN);
+    CHECK_EQ(seg_server_info_default_user_fit(i), SEG_MAYBE);
     CHECK_PTR(seg_server_info_user(i), NULL);
     CHECK_PTR(seg_server_info_config(i, "appendonly"), NULL);
     CHECK_STR(seg_server_info_get(i, "role"), "master");
@@ -373,7 +373,7 @@ TEST(who_only_looks_changes_nothing) {
     for (size_t k = 0; seg_server_info_right(i, k) != NULL; k++) {
         const seg_right *r = seg_server_info_right(i, k);
         bool channels = r->rule[0] == '&'; /* which no command tells of that may be run */
-        CHECK_EQ(r->granted, r->reading ? SEG_YES : channels ? SEG_UNKNOWN : SEG_NO);
+        CHECK_EQ(r->granted, r->reading ? SEG_YES : channels ? SEG_MAYBE : SEG_NO);
     }
     seg_server_info_free(i);
     check_refused_only_config();
