@@ -24,6 +24,7 @@
     X(check_stream)                                                                                \
     X(check_group)                                                                                 \
     X(check_dlq)                                                                                   \
+    X(doctor_command)                                                                              \
     X(context_add)                                                                                 \
     X(context_ls)                                                                                  \
     X(context_select)                                                                              \
