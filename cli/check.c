@@ -35,9 +35,13 @@ typedef seg_status measure_fn(cli_check *c, seg_client *client, const check_opts
 
 static char *late_text;
 static size_t late_len;
+static volatile sig_atomic_t is_printing; /* the true result, to who does not read it */
 
 static void too_late(int signal_number) {
     (void)signal_number;
+    if (is_printing) {
+        _exit(CLI_PROBE_UNKNOWN);
+    }
     ssize_t n = write(STDOUT_FILENO, late_text, late_len);
     _exit(n == (ssize_t)late_len ? CLI_PROBE_CRITICAL : CLI_PROBE_UNKNOWN);
 }
@@ -102,13 +106,15 @@ static int run_check(const cli_run *run, cli_check *c, measure_fn *measure) {
     if (status == SEG_OK) {
         status = measure(c, client, o, &err);
     }
-    set_timer(0);
+    is_printing = 1;
     if (status != SEG_OK) {
         cli_check_fail(c, probe_of(c, status), "%s",
                        err.text[0] ? err.text : seg_status_text(status));
     }
     seg_client_close(client);
     cli_check_print(stdout, c, (cli_check_format)o->format);
+    fflush(stdout); /* while the timer runs */
+    set_timer(0);
     free(late_text);
     return (int)cli_check_status(c);
 }

@@ -108,7 +108,17 @@ static void print_severity(cli_severity severity) {
            colour ? "\033[0m" : "");
 }
 
-/* Commands are not broken into lines: they are there to be copied. */
+/* One way out a line. Commands are not broken into lines: they are there to be copied. */
+static void print_advice(const char *text) {
+    const char *before = "do:  ";
+    for (const char *end; *text; text = end) {
+        const char *next = strstr(text, "; ");
+        end = next ? next + 2 : text + strlen(text);
+        printf("%9s%s%.*s\n", "", before, (int)((next ? next : end) - text), text);
+        before = "     ";
+    }
+}
+
 static void print_for_people(const cli_finding *f) {
     print_severity(f->severity);
     char *line = cli_format("%s: %s", f->topic, f->finding);
@@ -119,7 +129,7 @@ static void print_for_people(const cli_finding *f) {
         cli_wrap(stdout, f->why, 14);
     }
     if (f->advice) {
-        printf("%9sdo:  %s\n", "", f->advice);
+        print_advice(f->advice);
     }
 }
 
@@ -229,11 +239,12 @@ static int run_doctor(const cli_run *run) {
     if (status == SEG_OK) {
         status = examine(&d, &err);
     }
-    int code;
-    if (status == SEG_OK || (status == SEG_ESERVER && d.n > 0)) {
+    int code = CLI_OK;
+    if (d.n > 0) {
         print_findings(run, &d);
         code = conclude(&d);
-    } else {
+    }
+    if (status != SEG_OK && !(status == SEG_ESERVER && d.n == 1)) {
         code = cli_error(&err);
         code = status == SEG_ETIMEDOUT ? CLI_CONNECTION : code;
     }

@@ -13,14 +13,22 @@ static void append(char **list, const char *text, const char *between) {
 typedef struct lacks {
     char *needed, *optional, *unknown; /* rules */
     char *worse;                       /* what is worse without the optional ones */
-    bool reading;                      /* one of the needed ones is needed to look */
-    size_t n;
+    size_t n;                          /* of the needed ones */
+    bool only_looks; /* has what looking needs, and nothing of what writing does */
 } lacks;
 
 static lacks count_lacks(const seg_server_info *s) {
-    lacks l = {0};
+    lacks l = {.only_looks = true};
     const seg_right *r;
     for (size_t i = 0; (r = seg_server_info_right(s, i)); i++) {
+        if (!r->optional && r->granted == (r->reading ? SEG_NO : SEG_YES)) {
+            l.only_looks = false;
+        }
+    }
+    for (size_t i = 0; (r = seg_server_info_right(s, i)); i++) {
+        if (l.only_looks && r->optional && !r->reading) {
+            continue;
+        }
         if (r->granted == SEG_NO && r->optional) {
             append(&l.optional, r->rule, " ");
             if (!l.worse || !strstr(l.worse, r->purpose)) {
@@ -28,7 +36,6 @@ static lacks count_lacks(const seg_server_info *s) {
             }
         } else if (r->granted == SEG_NO) {
             append(&l.needed, r->rule, " ");
-            l.reading = l.reading || r->reading;
             l.n++;
         } else if (r->granted == SEG_MAYBE) {
             append(&l.unknown, r->rule, " ");
@@ -38,16 +45,16 @@ static lacks count_lacks(const seg_server_info *s) {
 }
 
 static void say_needed(cli_doctor *d, const lacks *l, const char *user) {
-    if (l->reading) {
+    if (l->only_looks) {
+        cli_find(d, CLI_INFO, "rights", "user %s may only look", user);
+        cli_because(d, "producers and consumers cannot work as this user: %zu rights are missing",
+                    l->n);
+        cli_advise(d, "where they should: segmenter doctor --acl %s", user);
+    } else {
         cli_find(d, CLI_ERROR, "rights", "user %s lacks rights that are needed: %s", user,
                  l->needed);
         cli_because(d, "what needs them is refused, in the middle of what it does");
         cli_advise(d, "ACL SETUSER %s %s", user, l->needed);
-    } else {
-        cli_find(d, CLI_INFO, "rights", "user %s may only look: %zu rights to write are missing",
-                 user, l->n);
-        cli_because(d, "producers and consumers cannot work as this user");
-        cli_advise(d, "where they should: ACL SETUSER %s %s", user, l->needed);
     }
 }
 
