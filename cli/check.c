@@ -268,7 +268,9 @@ static seg_status measure_stream(cli_check *c, seg_client *client, const check_o
         cli_check_add(c, (cli_check_value){"groups", "groups", CLI_UNIT_COUNT, (double)fill.groups,
                                            -1, -1, -1, "segmenter_stream_groups",
                                            "Groups of the stream."});
-        if (fill.group[0]) {
+        if (isnan(fill.percent)) {
+            snprintf(c->about, sizeof c->about, "unknown: partition %" PRIu32, fill.partition);
+        } else if (fill.group[0]) {
             snprintf(c->about, sizeof c->about, "slowest: group %s in partition %" PRIu32,
                      fill.group, fill.partition);
         } else {

@@ -21,7 +21,7 @@ static bool is_judged(const cli_check_value *v) {
 
 cli_probe cli_check_judge(const cli_check_value *v) {
     if (isnan(v->value)) {
-        return is_judged(v) ? CLI_PROBE_UNKNOWN : CLI_PROBE_OK;
+        return CLI_PROBE_UNKNOWN;
     }
     if ((v->critical >= 0 && v->value > threshold(v, v->critical)) ||
         (v->least >= 0 && v->value < threshold(v, v->least))) {
@@ -102,7 +102,11 @@ static void print_value(char out[40], const cli_check_value *v, double value) {
         snprintf(out, 40, "%.*f%%", value == floor(value) ? 0 : 1, value);
         break;
     case CLI_UNIT_MS:
-        cli_print_span(out, 40, (int64_t)value);
+        if (value == 0) {
+            strcpy(out, "0s");
+        } else {
+            cli_print_span(out, 40, (int64_t)value);
+        }
         break;
     case CLI_UNIT_US:
         if (value < 1000) {
@@ -140,7 +144,9 @@ void cli_check_add(cli_check *c, cli_check_value v) {
         return;
     }
     if (isnan(v.value)) {
-        cli_check_fail(c, status, "%s is unknown", v.word);
+        if (is_judged(&v)) {
+            cli_check_fail(c, status, "%s is unknown", v.word);
+        }
         return;
     }
     bool low = v.least >= 0 && v.value < threshold(&v, v.least);

@@ -62,7 +62,7 @@ void cli_examine_rights(cli_doctor *d) {
     const char *user = seg_server_info_user(d->server);
     lacks l = count_lacks(d->server);
     bool is_default = user && strcmp(user, "default") == 0;
-    const char *name = user ? user : "USER";
+    const char *name = user ? user : "NAME"; /* for its own eyes, who may not ask for it */
     if (l.needed) {
         say_needed(d, &l, name);
     }
