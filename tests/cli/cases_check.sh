@@ -21,7 +21,14 @@ own_server() {
     "${SEGMENTER_SERVER:-redis-server}" "$name.conf" >"$name.out" 2>&1 9>&- &
     child=$!
     children="$children $child"
-    eventually 30 test -S "$name.sock"
+    eventually 30 server_do "$name" PING
+}
+
+# server_do NAME WORD...: to a server of own_server.
+server_do() {
+    socket=$PWD/$1.sock
+    shift
+    "$(command -v redis-cli || command -v valkey-cli)" -s "$socket" "$@" >/dev/null 2>&1
 }
 
 # looks ARGS...: append what a check or the doctor says, and its exit code, to looks.txt.
@@ -148,7 +155,7 @@ case_check_away() {
     own_server hangs
     kill -STOP "$child"
     expect 2 segmenter -u "unix://$PWD/hangs.sock" check connection --timeout 300ms --format nagios
-    has out '^SEGMENTER CONNECTION CRITICAL - no connection to .*hangs.sock within 240 ms$'
+    has out '^SEGMENTER CONNECTION CRITICAL - .*hangs.sock.* within 240 ms( during the handshake)?$'
     expect 0 segmenter stream create s -p 1
     expect 0 segmenter group seek g -s s --to start --execute
     expect 2 segmenter check group g -s s --timeout 500ms --window 499ms --format nagios
@@ -198,13 +205,6 @@ case_check_memory() {
     expect 1 segmenter -u "unix://$PWD/s.sock" check connection --memory-warn 1 --memory-critical 100
     expect 0 segmenter -u "unix://$PWD/s.sock" check connection --memory-warn 100 --round-trip-critical 1h
     expect 0 segmenter check connection --memory-warn 0
-}
-
-# server_do NAME WORD...: to a server of own_server.
-server_do() {
-    socket=$PWD/$1.sock
-    shift
-    "$(command -v redis-cli || command -v valkey-cli)" -s "$socket" "$@" >/dev/null
 }
 
 # A lag that is not known is not 0.
