@@ -71,7 +71,7 @@ static void produce(seg_client *c) {
     o.codec = SEG_LZ4;
     CHECK_OK(seg_producer_open(&p, c, "s", &o, &err), &err);
     for (int i = 0; i < MESSAGES; i++) {
-        r.key = (seg_bytes){"key-0123" + i % 5, 3};
+        r.key = (seg_bytes){&"key-0123"[i % 5], 3};
         r.value = (seg_bytes){"1                                       ", 30};
         if (i % 2 == 0)
             CHECK_OK(seg_send(p, &r, NULL, &err), &err);

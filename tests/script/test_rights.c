@@ -73,5 +73,6 @@ TEST(the_script_tells_what_the_caller_may) {
                       body, len),
               "1 1 0 1 0 0 0 0 1 1 0 0 1");
     CHECK_STR(raw_cmd(&r, "EVAL %b 0", body, len), "");
+    CHECK_STR(raw_cmd(&r, "EVAL %b 0 1 PING 0", body, len), "1 0"); /* no command is none */
     raw_stop(&r);
 }
