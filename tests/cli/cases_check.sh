@@ -49,7 +49,7 @@ case_check() {
     expect 0 segmenter stream create orders -p 1 --size 100
     seq 1 90 >numbers
     expect 0 segmenter produce orders numbers
-    expect 0 segmenter consume orders -g done -e
+    expect 0 segmenter consume orders -g ended -e
     looks check stream orders
     expect 0 segmenter consume orders -g r -n 5
     for format in text nagios json prometheus; do
@@ -57,7 +57,7 @@ case_check() {
         looks check stream orders --format $format --fill-warn 84 --fill-critical 85
         looks check stream orders --format $format --fill-warn 85 --fill-critical 90
         looks check group r -s orders --window 0 --format $format --lag-warn 10 --lag-critical 84 --members-min 1
-        looks check group done -s orders --window 0 --format $format --lag-warn 0 --age-critical 1m
+        looks check group ended -s orders --window 0 --format $format --lag-warn 0 --age-critical 1m
         looks check dlq orders -g r --format $format
         looks check group nobody -s orders --format $format
     done
