@@ -356,3 +356,30 @@ case_doctor_rights() {
     expect 0 segmenter -u "unix://app:geheim-1@$PWD/s.sock" consume orders -g g -e
     lines out 5
 }
+
+# owns_one STREAM GROUP: a member of the group owns a partition.
+owns_one() {
+    segmenter group describe "$2" -s "$1" --window 0 --json | grep -q '"owner":"'
+}
+
+# Who reads no more, who is behind, and who only waits for its start.
+case_doctor_groups() {
+    own_server s 'save ""' 'maxmemory 100mb'
+    SEGMENTER_URL=unix://$PWD/s.sock
+    expect 0 segmenter stream create orders -p 1
+    printf '{"value":"old","ts_ms":1732000000000}\n{"value":"older","ts_ms":1731000000000}\n' >messages
+    expect 0 segmenter produce orders -J messages
+    expect 0 segmenter group seek left -s orders --to start --execute
+    expect 0 segmenter group seek gone -s orders --to end --execute
+    mkfifo gate
+    start live.out consume orders -g behind --exec 'read line <gate'
+    eventually 30 owns_one orders behind
+    expect 0 segmenter stream create fresh -p 1
+    printf 'new\n' | expect 0 segmenter produce fresh
+    expect 0 segmenter group seek later -s fresh --to start --execute
+    looks doctor --columns severity,topic,finding,advice
+    sed -i -E '/^(ok|info  (version|rights|replication)|warning  persistence) /d; s/waits for [0-9]+d[0-9]+h/waits for T/' looks.txt
+    golden doctor-groups.txt looks.txt
+    expect 2 segmenter check group left -s orders --age-critical 1h --window 0 --format nagios
+    has out 'oldest is [0-9]+d[0-9]+h, more than 1h - lag 2, oldest .* age=[0-9.]+s;60;3600;0 '
+}
