@@ -2,7 +2,7 @@
 # those in cases.sh.
 
 # Times differ from run to run, and with them the widths of columns; and versions do.
-steady() {
+without_times() {
     sed -E -e 's/[0-9]+(us|ms)\b/T/g' -e 's/round_trip=[0-9.]+s/round_trip=T/' -e 's/age=[0-9.]+s/age=T/' \
         -e 's/(round_trip","value":)[0-9]+/\1T/' -e 's/(age","value":)[0-9]+/\1T/' \
         -e 's/(oldest|waits for) [0-9.]+m?[0-9]*s/\1 T/' -e 's/^(segmenter_[a-z_]*_seconds\{.*\}) [0-9.]+$/\1 T/' \
@@ -35,7 +35,7 @@ server_do() {
 looks() {
     segmenter "$@" >out 2>err
     code=$?
-    { echo "\$ segmenter $*" | sed 's/geheim-[0-9]*@/PASSWORD@/'; steady out; sed "s|$PWD|DIR|g" err; echo "exit $code"; } |
+    { echo "\$ segmenter $*" | sed 's/geheim-[0-9]*@/PASSWORD@/'; without_times out; sed "s|$PWD|DIR|g" err; echo "exit $code"; } |
         sed -e "s|$XDG_CONFIG_HOME|CONFIG|g" -e "s|$PWD|DIR|g" >>looks.txt
 }
 
