@@ -26,6 +26,21 @@
     X(CONNECTION, 5, "no connection to the server, or no permission on it")                        \
     X(NOTHING, 7, "consume ended and nothing had arrived")
 
+/* Of the commands that look for a monitor, which are `probe`: what monitoring plugins end with. */
+#define CLI_PROBE_MAP(X)                                                                           \
+    X(OK, 0, "ok", "nothing is wrong")                                                             \
+    X(WARNING, 1, "warning", "a value is past its first threshold")                                \
+    X(CRITICAL, 2, "critical",                                                                     \
+      "a value is past its second threshold, data is damaged, what was to be looked at is not "    \
+      "there, or the server is away")                                                              \
+    X(UNKNOWN, 3, "unknown", "it cannot be told: wrong usage, a missing right, an unknown value")
+
+typedef enum cli_probe {
+#define X(name, code, word, text) CLI_PROBE_##name = code,
+    CLI_PROBE_MAP(X)
+#undef X
+} cli_probe;
+
 enum {
 #define X(name, code, text) CLI_##name = code,
     CLI_EXIT_MAP(X)
@@ -73,12 +88,14 @@ typedef struct cli_command {
     bool hidden;   /* for the command's own use */
     bool any_word; /* its first argument is no name */
     bool local;    /* needs no server: the globals are as the command line gives them */
+    bool probe;    /* ends as CLI_PROBE_MAP says, also where its options are wrong */
     int (*run)(const cli_run *run);
 } cli_command;
 
 /* The commands, and the words that several of them begin with (commands.c). */
 typedef struct cli_family {
     const char *name, *brief;
+    bool probes; /* all of its commands are */
 } cli_family;
 extern const cli_command *const cli_commands[];
 extern const size_t cli_n_commands;
@@ -87,6 +104,8 @@ extern const size_t cli_n_families;
 /* The command of that name; of `family` where that is not NULL. NULL: there is none. */
 const cli_command *cli_find_command(const char *family, const char *word);
 bool cli_is_family(const char *word);
+/* Does a family of that name have probes? */
+bool cli_has_probes(const char *family);
 /* Is it one of the family? */
 bool cli_in_family(const cli_command *c, const char *family);
 
@@ -124,6 +143,9 @@ void cli_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
 int cli_usage(const char *format, ...) __attribute__((format(printf, 1, 2)));
 int cli_failure(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* `text` as a report would show it: one line, no password, nothing that commands a terminal. */
+void cli_report_text(char *out, size_t cap, const char *text);
+
 /* Print a library error and return its exit code. */
 int cli_error(const seg_error *err);
 int cli_exit_code(seg_status status);
@@ -136,6 +158,10 @@ bool cli_flush_stdout(void);
 
 /* ---- Memory (memory.c). Out of memory ends the command with a report. ------------------------ */
 
+/* What it ends with; CLI_FAILURE at first. */
+void cli_set_fatal_code(int code);
+_Noreturn void cli_no_memory(void);
+
 void *cli_alloc(size_t count, size_t size); /* zeroed */
 void *cli_grow(void *block, size_t count, size_t size);
 char *cli_format(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -146,6 +172,10 @@ char *cli_format(const char *format, ...) __attribute__((format(printf, 1, 2)));
  * reported; otherwise, where `warn`, its warnings once the connection stands: a command that runs
  * for long says why it waits. Returns an exit code. */
 int cli_open(seg_client **out, const cli_globals *globals, bool warn);
+/* As cli_open, but reports no error. `timeout`: for the connection and for each answer, ms; 0: the
+ * library's. */
+seg_status cli_try_open(seg_client **out, const cli_globals *globals, bool warn, int64_t timeout,
+                        seg_error *err);
 
 int64_t cli_now_us(void); /* monotonic */
 

@@ -22,6 +22,11 @@
     X(dlq_show)                                                                                    \
     X(dlq_replay)                                                                                  \
     X(dlq_drop)                                                                                    \
+    X(check_connection)                                                                            \
+    X(check_stream)                                                                                \
+    X(check_group)                                                                                 \
+    X(check_dlq)                                                                                   \
+    X(doctor_command)                                                                              \
     X(context_add)                                                                                 \
     X(context_ls)                                                                                  \
     X(context_select)                                                                              \
@@ -51,11 +56,12 @@ const cli_command *const cli_commands[] = {
 const size_t cli_n_commands = CLI_COUNT(cli_commands);
 
 const cli_family cli_families[] = {
-    {"stream", "Create, look at and delete streams"},
-    {"group", "Look at, move and delete consumer groups"},
-    {"dlq", "Look at, send again and drop dead letters"},
-    {"context", "Keep the servers that are used by name"},
-    {"bench", "Measure"},
+    {.name = "stream", .brief = "Create, look at and delete streams"},
+    {.name = "group", .brief = "Look at, move and delete consumer groups"},
+    {.name = "dlq", .brief = "Look at, send again and drop dead letters"},
+    {.name = "check", .brief = "Look at one thing, for a monitor", .probes = true},
+    {.name = "context", .brief = "Keep the servers that are used by name"},
+    {.name = "bench", .brief = "Measure"},
 };
 const size_t cli_n_families = CLI_COUNT(cli_families);
 
@@ -63,6 +69,15 @@ bool cli_is_family(const char *word) {
     for (size_t i = 0; i < cli_n_families; i++) {
         if (strcmp(cli_families[i].name, word) == 0) {
             return true;
+        }
+    }
+    return false;
+}
+
+bool cli_has_probes(const char *family) {
+    for (size_t i = 0; i < cli_n_families; i++) {
+        if (strcmp(cli_families[i].name, family) == 0) {
+            return cli_families[i].probes;
         }
     }
     return false;

@@ -15,6 +15,9 @@ typedef struct cli_group_looks {
 /* Look, wait for `window` ms (0: not at all), look again. Returns an exit code. */
 int cli_group_look(cli_group_looks *out, seg_client *client, const char *stream, const char *group,
                    int64_t window, int64_t age_warn);
+/* As cli_group_look, without a report. */
+seg_status cli_group_try_look(cli_group_looks *out, seg_client *client, const char *stream,
+                              const char *group, int64_t window, int64_t age_warn, seg_error *err);
 void cli_group_looks_fini(cli_group_looks *l);
 
 /* One of its partitions. */

@@ -7,24 +7,33 @@
 #include "child.h"
 #include "place.h"
 
-int cli_group_look(cli_group_looks *out, seg_client *client, const char *stream, const char *group,
-                   int64_t window, int64_t age_warn) {
+seg_status cli_group_try_look(cli_group_looks *out, seg_client *client, const char *stream,
+                              const char *group, int64_t window, int64_t age_warn, seg_error *err) {
     *out = (cli_group_looks){.age_warn = age_warn};
-    seg_error err;
+    seg_status status;
     if (window > 0) {
         int64_t start = cli_now_us();
-        if (seg_group_describe(&out->before, client, stream, group, &err) != SEG_OK) {
-            return cli_error(&err);
+        status = seg_group_describe(&out->before, client, stream, group, err);
+        if (status != SEG_OK) {
+            return status;
         }
         cli_pause((int)window);
         out->between_ms = (cli_now_us() - start) / 1000;
     }
     out->now_ms = cli_wall_ms();
-    if (seg_group_describe(&out->now, client, stream, group, &err) != SEG_OK) {
+    status = seg_group_describe(&out->now, client, stream, group, err);
+    if (status != SEG_OK) {
         cli_group_looks_fini(out);
-        return cli_error(&err);
     }
-    return CLI_OK;
+    return status;
+}
+
+int cli_group_look(cli_group_looks *out, seg_client *client, const char *stream, const char *group,
+                   int64_t window, int64_t age_warn) {
+    seg_error err;
+    return cli_group_try_look(out, client, stream, group, window, age_warn, &err) == SEG_OK
+               ? CLI_OK
+               : cli_error(&err);
 }
 
 void cli_group_looks_fini(cli_group_looks *l) {

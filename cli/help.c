@@ -11,6 +11,16 @@ static void exit_codes(void) {
 #undef X
 }
 
+/* Of probes. */
+static void probe_codes(void) {
+    puts("\nExit codes, those of monitoring plugins:");
+#define X(name, code, word, text)                                                                  \
+    printf("  %d  %-9s ", code, word);                                                             \
+    cli_wrap(stdout, text, 15);
+    CLI_PROBE_MAP(X)
+#undef X
+}
+
 /* The commands of `family`, or all where it is NULL. */
 static void commands(const char *family) {
     for (size_t i = 0; i < cli_n_commands; i++) {
@@ -38,7 +48,11 @@ void cli_help_all(const char *family) {
     commands(family);
     puts("\nGlobal options, before or after the command:");
     cli_opts_help(stdout, cli_global_opts, cli_n_global_opts);
-    exit_codes();
+    if (family && cli_has_probes(family)) {
+        probe_codes();
+    } else {
+        exit_codes();
+    }
     printf("\n'segmenter %s%sCOMMAND --help' describes one command.\n", family ? family : "",
            family ? " " : "");
 }
@@ -56,7 +70,9 @@ void cli_help_command(const cli_command *c) {
         puts("\nColumns:");
         cli_columns_help(stdout, c->columns, c->n_columns);
     }
-    puts(
-        "\nGlobal options: -u URL, -N NAME, -v, -h; 'segmenter --help' describes them and the exit "
-        "codes.");
+    if (c->probe) {
+        probe_codes();
+    }
+    printf("\nGlobal options: -u URL, -N NAME, -v, -h; 'segmenter --help' describes them%s.\n",
+           c->probe ? "" : " and the exit codes");
 }

@@ -9,8 +9,7 @@
 
 static json_t *must(json_t *value) {
     if (!value) {
-        fputs("segmenter: out of memory\n", stderr);
-        exit(CLI_FAILURE);
+        cli_no_memory();
     }
     return value;
 }

@@ -36,8 +36,8 @@ static void cell_fini(cell *c, cli_column_type type) {
 
 /* ---- Writing one cell ------------------------------------------------------------------------ */
 
-/* "1h 2m", "3m 4s", "5.6s", "78ms": three digits are enough to see how things are. */
-static void print_span(char *out, size_t cap, int64_t ms) {
+/* Three digits are enough to see how things are. */
+void cli_print_span(char *out, size_t cap, int64_t ms) {
     int64_t s = ms / 1000;
     if (ms < 1000) {
         snprintf(out, cap, "%" PRId64 "ms", ms);
@@ -102,7 +102,7 @@ static void print_cell(char *out, size_t cap, const cell *c, const cli_column *c
         cli_text_time(out, c->as.number);
         break;
     case CLI_COLUMN_SPAN:
-        print_span(out, cap, c->as.number);
+        cli_print_span(out, cap, c->as.number);
         break;
     case CLI_COLUMN_FLAG:
         snprintf(out, cap, "%s", c->as.number ? "yes" : "no");

@@ -84,6 +84,9 @@ void cli_put_unknown(cli_listing *l);
 /* Colours the value that was put last, in a table. */
 void cli_put_colour(cli_listing *l, cli_colour colour);
 
+/* "1h02m", "3m04s", "5.6s", "78ms", as a table shows a span. */
+void cli_print_span(char *out, size_t cap, int64_t ms);
+
 /* Print what was not printed yet, and free it all. */
 void cli_listing_end(cli_listing *l);
 /* Free it all: something went wrong, and half a table would look like a whole one. */

@@ -13,11 +13,12 @@ typedef struct target {
     const char *family;
 } target;
 
-/* Read up to the command's name. Returns false where that ended in a fault. */
+/* Read up to the command's name. Returns false where that ended in a fault; what was found before it
+ * is in `*out` all the same. */
 static bool parse_target(cli_parser *p, const cli_globals *globals, target *out) {
     const char *word;
     target found = {0};
-    for (;;) {
+    for (;; *out = found) {
         cli_parsed parsed = cli_parse_word(p, &word);
         if (parsed == CLI_PARSED_FAULT) {
             return false;
@@ -76,11 +77,16 @@ static bool check_args(const cli_command *c, const char *const *args, size_t n) 
     return true;
 }
 
+/* A probe's own codes come from its run function alone: whatever else goes wrong is unknown. */
+static int fault(const cli_command *c, int code) {
+    return c->probe && code != CLI_OK ? CLI_PROBE_UNKNOWN : code;
+}
+
 /* Parse what follows the command's name and run it. */
 static int run_parsed(cli_parser *p, cli_globals *globals, cli_run *run, cli_output *output) {
     const cli_command *c = run->command;
     if (!parse_args(p, (const char **)(uintptr_t)run->args, &run->n_args)) {
-        return CLI_USAGE;
+        return fault(c, CLI_USAGE);
     }
     if (globals->help) {
         cli_help_command(c);
@@ -92,15 +98,24 @@ static int run_parsed(cli_parser *p, cli_globals *globals, cli_run *run, cli_out
     }
     if (!check_args(c, run->args, run->n_args) || !cli_parse_rest(&p->sets[1]) ||
         (c->columns && !cli_output_check(output, c->columns, c->n_columns))) {
-        return CLI_USAGE;
+        return fault(c, CLI_USAGE);
     }
     int code = c->local ? CLI_OK : cli_globals_complete(globals);
-    return code == CLI_OK ? c->run(run) : code;
+    return code == CLI_OK ? c->run(run) : fault(c, code);
+}
+
+/* Close the output. A probe whose result did not get out has told nothing. */
+static int finish(const cli_command *c, int code) {
+    if (!c->probe) {
+        return cli_close_stdout(code);
+    }
+    return cli_close_stdout(CLI_OK) == CLI_OK ? code : CLI_PROBE_UNKNOWN;
 }
 
 static int run_command(cli_parser *p, cli_globals *globals, const cli_command *c) {
     char *who = cli_format("segmenter %s", c->name);
     cli_set_who(c->hidden ? "segmenter" : who);
+    cli_set_fatal_code(c->probe ? CLI_PROBE_UNKNOWN : CLI_FAILURE);
     const char **args = cli_alloc((size_t)p->argc, sizeof *args);
     void *opts = cli_alloc(1, c->opts_size);
     cli_output output = {0};
@@ -111,7 +126,7 @@ static int run_command(cli_parser *p, cli_globals *globals, const cli_command *c
     cli_opts_init(&p->sets[1]);
 
     cli_run run = {c, globals, opts, &output, args, 0};
-    int code = cli_close_stdout(run_parsed(p, globals, &run, &output));
+    int code = finish(c, run_parsed(p, globals, &run, &output));
     cli_opts_fini(&p->sets[1]);
     cli_output_fini(&output);
     free(opts);
@@ -133,6 +148,18 @@ static bool wants_json(int argc, char **argv) {
         }
     }
     return false;
+}
+
+/* Words that name a probe: also where an option before them is wrong, its monitor must not take that
+ * for what it looks for. */
+static bool means_probe(int argc, char **argv, const target *found) {
+    bool probe = found->family && cli_has_probes(found->family);
+    for (int i = 1; i + 1 < argc && !probe; i++) {
+        const cli_command *c =
+            cli_has_probes(argv[i]) ? cli_find_command(argv[i], argv[i + 1]) : NULL;
+        probe = c && !found->family;
+    }
+    return probe;
 }
 
 /* No report may show a password, nor may ps(1), which reads the words of the command line from where
@@ -173,7 +200,7 @@ int main(int argc, char **argv) {
     cli_globals globals = {0};
     cli_parser parser = {.argv = words, .argc = argc, .next = 1, .n_sets = 1};
     parser.sets[0] = (cli_opt_set){cli_global_opts, cli_n_global_opts, &globals};
-    target found;
+    target found = {0};
     int code = CLI_USAGE;
     if (parse_target(&parser, &globals, &found)) {
         if (found.command) {
@@ -185,6 +212,8 @@ int main(int argc, char **argv) {
             printf("segmenter %s\n", seg_version());
             code = cli_close_stdout(CLI_OK);
         }
+    } else if (means_probe(argc, words, &found)) {
+        code = CLI_PROBE_UNKNOWN;
     }
     cli_globals_fini(&globals);
     cli_forget_passwords();

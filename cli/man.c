@@ -200,6 +200,14 @@ static void put_exit_codes(FILE *out) {
     fputs(".El\n", out);
 }
 
+static void put_probe_codes(FILE *out) {
+    fputs(".Sh EXIT STATUS\nThose of monitoring plugins:\n.Bl -tag -width Ds\n", out);
+#define X(name, code, word, text) fprintf(out, ".It %d\n%s: %s\n", code, word, text);
+    CLI_PROBE_MAP(X)
+#undef X
+    fputs(".El\n", out);
+}
+
 static void put_command(FILE *out, const cli_command *c) {
     char *name = page_name(c->name);
     put_head(out, name, c->brief);
@@ -229,7 +237,12 @@ static void put_command(FILE *out, const cli_command *c) {
         put_environment(out, c->opts, c->n_opts);
         fputs(".El\n", out);
     }
-    fputs(".Sh EXIT STATUS\nSee\n.Xr segmenter 1 .\n.Sh SEE ALSO\n.Xr segmenter 1\n", out);
+    if (c->probe) {
+        put_probe_codes(out);
+    } else {
+        fputs(".Sh EXIT STATUS\nSee\n.Xr segmenter 1 .\n", out);
+    }
+    fputs(".Sh SEE ALSO\n.Xr segmenter 1\n", out);
     free(name);
 }
 

@@ -4,10 +4,20 @@
 
 #include "cli.h"
 
+static int fatal_code = CLI_FAILURE;
+
+void cli_set_fatal_code(int code) {
+    fatal_code = code;
+}
+
+void cli_no_memory(void) {
+    fputs("segmenter: out of memory\n", stderr);
+    exit(fatal_code);
+}
+
 static void *must(void *block) {
     if (!block) {
-        fputs("segmenter: out of memory\n", stderr);
-        exit(CLI_FAILURE);
+        cli_no_memory();
     }
     return block;
 }

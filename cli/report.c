@@ -176,14 +176,19 @@ static void print_json(const char *kind, const char *code, const char *message, 
     cli_json_print(stderr, object);
 }
 
-/* `code`: of an error; NULL for what is none. What a report quotes can come from anywhere: it must
- * not command the terminal. */
+/* What a report quotes can come from anywhere: it must not command the terminal. */
+void cli_report_text(char *out, size_t cap, const char *text) {
+    char masked[REPORT_MAX];
+    mask(masked, sizeof masked, text);
+    cli_text_clean(out, cap, (seg_bytes){masked, strlen(masked)});
+}
+
+/* `code`: of an error; NULL for what is none. */
 __attribute__((format(printf, 3, 0))) static void say(const char *code, const char *hint,
                                                       const char *format, va_list args) {
-    char text[REPORT_MAX], masked[REPORT_MAX], clean[REPORT_MAX];
+    char text[REPORT_MAX], clean[REPORT_MAX];
     vsnprintf(text, sizeof text, format, args);
-    mask(masked, sizeof masked, text);
-    cli_text_clean(clean, sizeof clean, (seg_bytes){masked, strlen(masked)});
+    cli_report_text(clean, sizeof clean, text);
     if (as_json) {
         print_json(code ? "error" : "note", code, clean, hint);
     } else {

@@ -18,18 +18,27 @@ static void report_log(seg_log_level level, const char *event, const char *text,
     }
 }
 
-int cli_open(seg_client **out, const cli_globals *globals, bool warn) {
+seg_status cli_try_open(seg_client **out, const cli_globals *globals, bool warn, int64_t timeout,
+                        seg_error *err) {
     seg_client_options opts;
     SEG_INIT(&opts);
     opts.url = globals->url;
     opts.name_space = globals->name_space;
     opts.log = report_log;
     opts.log_level = globals->verbose ? SEG_LOG_INFO : SEG_LOG_WARN;
+    opts.connect_timeout = opts.command_timeout = timeout;
     atomic_store(&talk, globals->verbose);
-    seg_error err;
-    seg_status status = seg_client_open(out, &opts, &err);
+    seg_status status = seg_client_open(out, &opts, err);
     if (status == SEG_OK) {
         atomic_store(&talk, globals->verbose || warn);
+    }
+    return status;
+}
+
+int cli_open(seg_client **out, const cli_globals *globals, bool warn) {
+    seg_error err;
+    seg_status status = cli_try_open(out, globals, warn, 0, &err);
+    if (status == SEG_OK) {
         return CLI_OK;
     }
     int code = cli_error(&err);

@@ -12,8 +12,7 @@
 /* All that can go wrong in these calls is memory. */
 static void must(int ok) {
     if (!ok) {
-        cli_failure("out of memory");
-        exit(CLI_FAILURE);
+        cli_no_memory();
     }
 }
 

@@ -34,8 +34,8 @@
     X("hget", "HGET $ f", SG_R, "reads states")                                                    \
     X("hmget", "HMGET $ f", SG_R, "reads settings and states")                                     \
     X("hgetall", "HGETALL $", SG_R, "reads the state of groups")                                   \
-    X("hexists", "HEXISTS $ f", SG_R, "tells a damaged group from one that is gone")               \
-    X("hvals", "HVALS $", SG_R, "counts partitions without an owner")                              \
+    X("hexists", "HEXISTS $ f", SG_R, "looks whether a group is there")                            \
+    X("hvals", "HVALS $", SG_R, "counts who owns a partition, in the list of groups")              \
     X("hset", "HSET $ f v", SG_W, "writes settings and states")                                    \
     X("hdel", "HDEL $ f", SG_W, "forgets members, producers and cursors")                          \
     X("hincrby", "HINCRBY $ f 1", SG_W, "counts producers")                                        \
@@ -47,7 +47,8 @@
     X("zrem", "ZREM $ m", SG_W, "ends leases, deletes cursors")                                    \
     X("zremrangebylex", "ZREMRANGEBYLEX $ [a [b", SG_W, "forgets outputs of acknowledged inputs")  \
     X("zscore", "ZSCORE $ m", SG_R, "reads committed offsets")                                     \
-    X("zmscore", "ZMSCORE $ m", SG_R, "reads the committed offsets of many groups")                \
+    X("zmscore", "ZMSCORE $ m", SG_R, "reads committed offsets, in the list of groups")            \
+    X("scard", "SCARD $", SG_R, "counts groups, in the list of streams")                           \
     X("sadd", "SADD @ m", SG_W, "lists a new stream")                                              \
     X("srem", "SREM @ m", SG_W, "takes a deleted stream from the list")                            \
     X("smembers", "SMEMBERS @", SG_R, "lists streams and groups")                                  \

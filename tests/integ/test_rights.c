@@ -178,6 +178,12 @@ static void look(seg_client *c) {
     seg_names *names = NULL;
     seg_stream_info *stream = NULL;
     seg_group_info *group = NULL;
+    seg_streams *streams = NULL;
+    seg_groups *groups = NULL;
+    CHECK_OK(seg_stream_overview(&streams, c, &err), &err);
+    seg_streams_free(streams);
+    CHECK_OK(seg_group_overview(&groups, c, NULL, &err), &err);
+    seg_groups_free(groups);
     CHECK_OK(seg_stream_list(&names, c, &err), &err);
     seg_names_free(names);
     CHECK_OK(seg_group_list(&names, c, "s", &err), &err);
