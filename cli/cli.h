@@ -118,6 +118,8 @@ void cli_hide_password(const char *text);
 /* Write stars over it, in place. */
 void cli_cover_password(char *text);
 void cli_forget_passwords(void);
+/* Copy a line of text for others than stderr, with what is known of passwords masked. */
+void cli_mask_passwords(char *out, size_t cap, const char *text);
 
 /* Print one line; cli_usage returns CLI_USAGE and cli_failure CLI_FAILURE. */
 void cli_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -146,6 +148,11 @@ char *cli_format(const char *format, ...) __attribute__((format(printf, 1, 2)));
  * reported; otherwise, where `warn`, its warnings once the connection stands: a command that runs
  * for long says why it waits. Returns an exit code. */
 int cli_open(seg_client **out, const cli_globals *globals, bool warn);
+
+/* The same for what goes on trying: reports no error, and waits for the server at most so long, ms.
+ * One thread at a time. */
+seg_status cli_connect(seg_client **out, const cli_globals *globals, int64_t timeout,
+                       seg_error *err);
 
 int64_t cli_now_us(void); /* monotonic */
 

@@ -20,6 +20,7 @@
     X(dlq_show)                                                                                    \
     X(dlq_replay)                                                                                  \
     X(dlq_drop)                                                                                    \
+    X(exporter)                                                                                    \
     X(context_add)                                                                                 \
     X(context_ls)                                                                                  \
     X(context_select)                                                                              \

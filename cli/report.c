@@ -121,7 +121,7 @@ static size_t secret_at(const char *text) {
     return longest;
 }
 
-static void mask(char *out, size_t cap, const char *text) {
+void cli_mask_passwords(char *out, size_t cap, const char *text) {
     size_t used = 0;
     while (*text && used + 4 < cap) {
         size_t secret = secret_at(text);
@@ -182,7 +182,7 @@ __attribute__((format(printf, 3, 0))) static void say(const char *code, const ch
                                                       const char *format, va_list args) {
     char text[REPORT_MAX], masked[REPORT_MAX], clean[REPORT_MAX];
     vsnprintf(text, sizeof text, format, args);
-    mask(masked, sizeof masked, text);
+    cli_mask_passwords(masked, sizeof masked, text);
     cli_text_clean(clean, sizeof clean, (seg_bytes){masked, strlen(masked)});
     if (as_json) {
         print_json(code ? "error" : "note", code, clean, hint);

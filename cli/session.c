@@ -18,14 +18,18 @@ static void report_log(seg_log_level level, const char *event, const char *text,
     }
 }
 
+static void fill_options(seg_client_options *opts, const cli_globals *globals) {
+    SEG_INIT(opts);
+    opts->url = globals->url;
+    opts->name_space = globals->name_space;
+    opts->log = report_log;
+    opts->log_level = globals->verbose ? SEG_LOG_INFO : SEG_LOG_WARN;
+    atomic_store(&talk, globals->verbose);
+}
+
 int cli_open(seg_client **out, const cli_globals *globals, bool warn) {
     seg_client_options opts;
-    SEG_INIT(&opts);
-    opts.url = globals->url;
-    opts.name_space = globals->name_space;
-    opts.log = report_log;
-    opts.log_level = globals->verbose ? SEG_LOG_INFO : SEG_LOG_WARN;
-    atomic_store(&talk, globals->verbose);
+    fill_options(&opts, globals);
     seg_error err;
     seg_status status = seg_client_open(out, &opts, &err);
     if (status == SEG_OK) {
@@ -35,6 +39,14 @@ int cli_open(seg_client **out, const cli_globals *globals, bool warn) {
     int code = cli_error(&err);
     /* A server that does not answer and one that cannot be reached are the same to a script. */
     return status == SEG_ETIMEDOUT ? CLI_CONNECTION : code;
+}
+
+seg_status cli_connect(seg_client **out, const cli_globals *globals, int64_t timeout,
+                       seg_error *err) {
+    seg_client_options opts;
+    fill_options(&opts, globals);
+    opts.connect_timeout = opts.command_timeout = timeout;
+    return seg_client_open(out, &opts, err);
 }
 
 int64_t cli_now_us(void) {
