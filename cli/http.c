@@ -47,6 +47,7 @@ struct cli_http {
     void *arg;
     cli_http_call *oldest, *newest;
     size_t n;
+    bool resumed; /* a call goes on with the next turn: nothing wakes the loop for that */
 };
 
 /* ---- Connections ----------------------------------------------------------------------------- */
@@ -197,6 +198,7 @@ static void answer(cli_http_call *call, unsigned status, const char *type,
     if (call->suspended) {
         call->suspended = false;
         MHD_resume_connection(call->connection);
+        call->http->resumed = true;
     }
 }
 
@@ -261,6 +263,9 @@ int cli_http_fd(const cli_http *h) {
 
 int64_t cli_http_wait(const cli_http *h) {
     MHD_UNSIGNED_LONG_LONG wait;
+    if (h->resumed) {
+        return 0;
+    }
     if (MHD_get_timeout(h->daemon, &wait) == MHD_YES && wait < WAIT_MS) {
         return (int64_t)wait;
     }
@@ -269,6 +274,7 @@ int64_t cli_http_wait(const cli_http *h) {
 
 void cli_http_turn(cli_http *h) {
     cut_slow(h);
+    h->resumed = false;
     MHD_run(h->daemon);
 }
 
