@@ -6,10 +6,9 @@
  *
  * The loop never waits for the server. Scrapes that come while a collection is under way wait for that one;
  * those that come within --interval of the last one get its values; and none waits for longer than
- * --timeout: then it is told that the server is down. While nobody scrapes, one command now and then keeps
- * /readyz true. */
-#include <errno.h>
-#include <inttypes.h>
+ * --timeout: then it is told that the server is down. While nobody scrapes, or the server is away, one
+ * command now and then keeps /readyz true. */
+#include <math.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -117,12 +116,12 @@ typedef struct exporter {
 
 /* ---- Sets ------------------------------------------------------------------------------------ */
 
-/* What is known without the server. */
+/* What is known without the server. `took` 0: nothing was collected. */
 static void put_own(cli_metrics *m, const char *name_space, bool up, double took) {
     cli_labels l;
     cli_labels_init(&l, name_space);
     cli_metrics_count(m, CLI_METRIC_UP, &l, up);
-    cli_metrics_real(m, CLI_METRIC_DURATION, &l, took);
+    cli_metrics_real(m, CLI_METRIC_DURATION, &l, took > 0 ? took : NAN);
     cli_labels_add(&l, "version", seg_version());
     cli_metrics_count(m, CLI_METRIC_EXPORTER, &l, 1);
 }
@@ -233,9 +232,11 @@ static void look_at_time(exporter *x) {
         free(why);
         x->overran = true;
     }
-    bool late = x->n_waiting > 0 && now >= x->waiting[0].deadline_us; /* the first waits longest */
-    if (late || (x->overran && x->n_waiting > 0)) {
-        finish(x, NULL, now - x->job_us);
+    /* The first one waits longest. Where the server is known to be away nobody waits: the probes will
+     * find it. */
+    bool late = x->n_waiting > 0 && now >= x->waiting[0].deadline_us;
+    if (late || (x->n_waiting > 0 && x->told && !x->ready)) {
+        finish(x, NULL, 0);
         answer_all(x);
     }
     if (x->job == CLI_JOB_NONE && x->n_waiting > 0) {
@@ -361,7 +362,8 @@ static int start(exporter *x, const cli_collect_plan *plan) {
     if (!x->http) {
         return CLI_FAILURE;
     }
-    x->collector = cli_collector_start(plan, x->run->globals, x->opts->timeout);
+    /* Half of it, so that who waits hears what is wrong rather than that it took too long. */
+    x->collector = cli_collector_start(plan, x->run->globals, x->opts->timeout / 2);
     if (!x->collector) {
         cli_http_stop(x->http);
         return CLI_FAILURE;

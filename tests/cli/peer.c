@@ -73,7 +73,7 @@ static int print_all(int fd) {
 }
 
 static int http(char **args, int n) {
-    char request[4096];
+    static char request[65536];
     int fd = dial(args[0]);
     if (fd < 0) {
         return fail(args[0]);
@@ -82,6 +82,9 @@ static int http(char **args, int n) {
     int len = snprintf(request, sizeof request, "%s %s HTTP/1.1\r\nHost: %s\r\n%s%s%s\r\n", args[1],
                        args[2], args[0], n > 3 ? "Accept: " : "", n > 3 ? args[3] : "",
                        n > 3 ? "\r\n" : "");
+    if (len < 0 || (size_t)len >= sizeof request) {
+        return 1;
+    }
     return send_all(fd, request, (size_t)len) ? print_all(fd) : fail("send");
 }
 
