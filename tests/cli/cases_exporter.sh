@@ -229,6 +229,22 @@ case_exporter_server_away() {
     finish_exporter
 }
 
+# Why it is away is for everybody to read, the password is not.
+case_exporter_password() {
+    SEGMENTER_URL="unix://me:hunter2-secret@$PWD/nowhere/hunter2-secret.sock"
+    manager "$PWD/socket"
+    NOTIFY_SOCKET=$PWD/socket
+    export NOTIFY_SOCKET
+    export_with
+    eventually 30 hears 'STATUS=the server is away: .*'
+    answers 503 /readyz || fail "ready"
+    has body 'nowhere/\*\*\*\.sock'
+    is_up 0 || fail "up without a server"
+    finish_exporter
+    cat body head answer heard exporter.out exporter.out.err >all
+    lacks all hunter2
+}
+
 # A server that hangs is a scrape that says so in time, and an end in time.
 case_exporter_server_hangs() {
     start url server --dir hangs
