@@ -2,12 +2,14 @@
  *
  *     peer http HOST:PORT METHOD PATH [ACCEPT]   one request; prints the answer with its head
  *     peer slow HOST:PORT N                      N clients, each a byte of its request every second;
- *                                                prints "ready" when all are connected
+ *                                                prints "ready" when all are connected, and ends
+ *                                                when all were cut off
  *     peer notify PATH|@NAME                     a service manager's socket: prints each line that comes
  *     peer redis SOCKET WORD...                  one command to a server on a unix socket
  *     peer groups URL NAMESPACE STREAM N         creates the groups g0 .. g(N-1) at the stream's start
  *
- * slow and notify run until they are killed. */
+ * notify runs until it is killed. */
+#include <errno.h>
 #include <netdb.h>
 #include <poll.h>
 #include <signal.h>
@@ -88,11 +90,17 @@ static int http(char **args, int n) {
     return send_all(fd, request, (size_t)len) ? print_all(fd) : fail("send");
 }
 
+/* Did the other side end it? */
+static bool is_cut(int fd) {
+    char byte;
+    return recv(fd, &byte, 1, MSG_DONTWAIT | MSG_PEEK) >= 0 || (errno != EAGAIN && errno != EINTR);
+}
+
 static int slow(char **args) {
     static const char request[] = "GET /metrics HTTP/1.1\r\nX-Slow: ";
     struct pollfd none = {.fd = -1};
     int fds[CLIENTS_MAX];
-    int n = atoi(args[1]);
+    int n = atoi(args[1]), left = 1;
     for (int i = 0; i < n && i < CLIENTS_MAX; i++) {
         fds[i] = dial(args[0]);
         if (fds[i] < 0) {
@@ -101,13 +109,16 @@ static int slow(char **args) {
     }
     puts("ready");
     fflush(stdout);
-    for (size_t at = 0;; at++) {
+    for (size_t at = 0; left > 0; at++) {
+        left = 0;
         for (int i = 0; i < n; i++) {
             char byte = at < sizeof request - 1 ? request[at] : 'x';
-            send(fds[i], &byte, 1, MSG_NOSIGNAL | MSG_DONTWAIT); /* cut off: so be it */
+            send(fds[i], &byte, 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+            left += !is_cut(fds[i]);
         }
         poll(&none, 1, 1000);
     }
+    return 0;
 }
 
 static int notify(char **args) {
