@@ -37,7 +37,7 @@ finish_exporter() {
 some_groups() {
     expect 0 segmenter stream create orders -p 2 --size 10
     printf 'a:1\nb:2\nc:3\nd:4\n' | expect 0 segmenter produce orders -K :
-    expect 0 segmenter consume orders -g done -e
+    expect 0 segmenter consume orders -g finished -e
     expect 0 segmenter consume orders -g rejects -n 4 --exec 'exit 65'
     expect 0 segmenter group seek waits -s orders --to start --execute
     expect 0 segmenter stream create log -p 1 --size 5 --on-full drop-oldest
@@ -51,7 +51,7 @@ case_exporter_once() {
         -e 's/version="[^"]*"/version="V"/' -e 's/server="[^"]*"/server="S"/' out >steady
     golden exporter-once.txt steady
     # What is shown as SECONDS: nothing waits in one, and something does in the other.
-    sample out 'segmenter_group_lag_seconds{namespace="exporter_once",stream="orders",group="done"}' 0
+    sample out 'segmenter_group_lag_seconds{namespace="exporter_once",stream="orders",group="finished"}' 0
     lacks out '^segmenter_group_lag_seconds.*group="waits"} 0$'
     # No more partitions than it may tell of, and it says how many it left out.
     expect 0 segmenter exporter --once --partitions 2
