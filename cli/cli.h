@@ -137,6 +137,8 @@ void cli_hide_password(const char *text);
 /* Write stars over it, in place. */
 void cli_cover_password(char *text);
 void cli_forget_passwords(void);
+/* Copy a line of text for others than stderr, with what is known of passwords masked. */
+void cli_mask_passwords(char *out, size_t cap, const char *text);
 
 /* Print one line; cli_usage returns CLI_USAGE and cli_failure CLI_FAILURE. */
 void cli_note(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -27,6 +27,7 @@
     X(check_group)                                                                                 \
     X(check_dlq)                                                                                   \
     X(doctor_command)                                                                              \
+    X(exporter)                                                                                    \
     X(context_add)                                                                                 \
     X(context_ls)                                                                                  \
     X(context_select)                                                                              \

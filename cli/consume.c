@@ -8,6 +8,7 @@
 
 #include "consume.h"
 #include "loss.h"
+#include "notify.h"
 #include "place.h"
 #include "signals.h"
 
@@ -179,9 +180,11 @@ static size_t batch_limit(const cli_consuming *c) {
     return left < BATCH_MAX ? (size_t)left : BATCH_MAX;
 }
 
-/* Until when poll may wait: the next look at the end, or the end of patience. */
+/* Until when poll may wait: the next look at the end, the watchdog's next ping, or the end of
+ * patience. */
 static int64_t poll_wait(const cli_consuming *c) {
-    int64_t wait = cli_end_wait(&c->end);
+    int64_t wait = cli_end_wait(&c->end), ping = cli_notify_wait();
+    wait = ping < wait ? ping : wait;
     if (c->opts->idle_exit > 0) {
         int64_t idle = c->opts->idle_exit - (cli_now_us() - c->arrived_us) / 1000;
         idle = idle < 1 ? 1 : idle;
@@ -196,6 +199,8 @@ static bool idle_out(const cli_consuming *c) {
 
 static int consume_all(cli_consuming *c) {
     while (!cli_signal_caught()) {
+        /* Here and nowhere else: a reader of our output that hangs is a hanging service. */
+        cli_notify_alive();
         seg_error err;
         seg_batch *batch;
         seg_status status =
@@ -330,15 +335,20 @@ static int fill_options(cli_consuming *c, seg_consumer_options *opts) {
 
 static int consume_while_open(cli_consuming *c) {
     cli_signals_stop(c->consumer);
+    cli_notify_status("member %s of group %s", c->origin.member, c->opts->group);
+    cli_notify_ready();
     int code = c->opts->to_end ? cli_end_mark_now(&c->end) : CLI_OK;
     if (code == CLI_OK) {
         c->arrived_us = cli_now_us();
         if (c->opts->exec || c->opts->exec_stream) {
             code = cli_consume_run(c);
         } else {
-            code = commit(c, consume_all(c));
+            code = consume_all(c);
+            cli_notify_stopping();
+            code = commit(c, code);
         }
     }
+    cli_notify_stopping();
     cli_signals_stop(NULL);
     return code;
 }
@@ -376,6 +386,7 @@ static int run_consume(const cli_run *run) {
     if (!cli_template_parse(&c.format, o->format ? o->format : "%v\\n", fault)) {
         return cli_usage("-f: %s", fault);
     }
+    cli_notify_init();
     setvbuf(stdout, NULL, _IOFBF, OUTPUT_BUFFER);
     if (o->exec || o->exec_stream) {
         cli_consume_run_prepare();
@@ -387,6 +398,7 @@ static int run_consume(const cli_run *run) {
         code = consume(&c, &opts);
         seg_client_close(c.client);
     }
+    cli_notify_fini();
     cli_template_fini(&c.format);
     cli_end_fini(&c.end);
     return code;

@@ -2,7 +2,7 @@
  *
  *     main       seg_consumer_run ──> workers: handler ──> exec.c or exec_stream.c
  *     watcher    -e and --idle-exit: asks, and stops the run
- *     usher      the signals
+ *     usher      the signals, and the service manager's watchdog
  *
  * The first signal stops the run: no command is started any more, and those running are waited for.
  * The second one kills them. It is the usher that does that, and nothing else, because it must not be
@@ -23,6 +23,7 @@
 #include "consume.h"
 #include "exec.h"
 #include "exec_stream.h"
+#include "notify.h"
 #include "process.h"
 #include "signals.h"
 
@@ -194,7 +195,25 @@ static void *watch(void *arg) {
 
 /* ---- The usher ------------------------------------------------------------------------------- */
 
+/* The run waits inside the library, and a command may run for as long as it likes: neither can ping.
+ * What hangs where it must not holds one of two locks, so the ping comes behind both. */
+static void ping(run *r) {
+    seg_consumer_stats stats;
+    SEG_INIT(&stats);
+    pthread_mutex_lock(&r->lock);
+    pthread_mutex_unlock(&r->lock);
+    seg_consumer_get_stats(r->c->consumer, &stats);
+    cli_notify_alive();
+}
+
+/* Ms to poll(). */
+static int ping_wait(void) {
+    int64_t wait = cli_notify_wait();
+    return wait > INT32_MAX ? -1 : (int)wait;
+}
+
 static void on_first_signal(run *r) {
+    cli_notify_stopping();
     pthread_mutex_lock(&r->lock);
     r->stopping = true;
     pthread_cond_broadcast(&r->changed);
@@ -227,7 +246,8 @@ static void *usher(void *arg) {
         {.fd = cli_signal_fd(), .events = POLLIN},
     };
     for (;;) {
-        if (poll(fds, CLI_COUNT(fds), -1) < 0) {
+        ping(r);
+        if (poll(fds, CLI_COUNT(fds), ping_wait()) < 0) {
             continue;
         }
         if (fds[1].revents) {

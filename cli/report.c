@@ -121,7 +121,7 @@ static size_t secret_at(const char *text) {
     return longest;
 }
 
-static void mask(char *out, size_t cap, const char *text) {
+void cli_mask_passwords(char *out, size_t cap, const char *text) {
     size_t used = 0;
     while (*text && used + 4 < cap) {
         size_t secret = secret_at(text);
@@ -179,7 +179,7 @@ static void print_json(const char *kind, const char *code, const char *message, 
 /* What a report quotes can come from anywhere: it must not command the terminal. */
 void cli_report_text(char *out, size_t cap, const char *text) {
     char masked[REPORT_MAX];
-    mask(masked, sizeof masked, text);
+    cli_mask_passwords(masked, sizeof masked, text);
     cli_text_clean(out, cap, (seg_bytes){masked, strlen(masked)});
 }
 

@@ -78,6 +78,7 @@ need_build_tools() {
     need libzstd-dev pkg-config --exists libzstd
     need libjansson-dev pkg-config --exists jansson
     need libsmartcols-dev pkg-config --exists smartcols
+    need libmicrohttpd-dev pkg-config --exists libmicrohttpd
 }
 
 need_event_loops() { # for the examples that show them; a build without is one without those
