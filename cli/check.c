@@ -214,7 +214,7 @@ static int run_connection(const cli_run *run) {
 
 const cli_command cli_check_connection = {
     CHECK(connection, run_connection, .name = "check connection", .args = "",
-          .brief = "Is the server there, and does it let us in?",
+          .brief = "See whether the server is there and lets us in",
           .about = "Connect, and look whether the server is one that can be used: its version, its "
                    "role, its memory, the user's rights to begin with. Whatever keeps us out is "
                    "critical. 'segmenter doctor' looks closer."),
@@ -290,7 +290,7 @@ static int run_stream(const cli_run *run) {
 
 const cli_command cli_check_stream = {
     CHECK(stream, run_stream, .name = "check stream", .args = "STREAM", .min_args = 1,
-          .max_args = 1, .brief = "Is a stream whole, and is there room in it?",
+          .max_args = 1, .brief = "See whether a stream is whole and has room",
           .about = "Look whether the stream is there, whether a partition is damaged, and how much "
                    "of a partition's bound is still to be read by its slowest group (all that it "
                    "keeps, where there is no group). At 100 % a stream with the policy block stops "
@@ -415,7 +415,7 @@ static int run_group(const cli_run *run) {
 
 const cli_command cli_check_group = {
     CHECK(group, run_group, .name = "check group", .args = "GROUP", .min_args = 1, .max_args = 1,
-          .brief = "Does a group read, and fast enough?",
+          .brief = "See whether a group reads, and fast enough",
           .about = "Look at a group's lag, at the age of the oldest message that it has not "
                    "acknowledged, and at its live members. Whatever the thresholds are, it is "
                    "critical where a partition is damaged, where messages wait that no live member "
@@ -492,7 +492,7 @@ static int run_dlq(const cli_run *run) {
 
 const cli_command cli_check_dlq = {
     CHECK(dlq, run_dlq, .name = "check dlq", .args = "STREAM", .min_args = 1, .max_args = 1,
-          .brief = "Do dead letters wait?",
+          .brief = "See whether dead letters wait",
           .about =
               "Count the messages of the stream that the group could not handle, and that were "
               "neither sent again nor dropped. As long as the first of them never was, there "

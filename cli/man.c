@@ -201,10 +201,19 @@ static void put_exit_codes(FILE *out) {
 }
 
 static void put_probe_codes(FILE *out) {
-    fputs(".Sh EXIT STATUS\nThose of monitoring plugins:\n.Bl -tag -width Ds\n", out);
-#define X(name, code, word, text) fprintf(out, ".It %d\n%s: %s\n", code, word, text);
-    CLI_PROBE_MAP(X)
+    static const struct {
+        int code;
+        const char *text;
+    } codes[] = {
+#define X(name, code, word, text) {code, word ": " text "."},
+        CLI_PROBE_MAP(X)
 #undef X
+    };
+    fputs(".Sh EXIT STATUS\nThose of monitoring plugins:\n.Bl -tag -width Ds\n", out);
+    for (size_t i = 0; i < CLI_COUNT(codes); i++) {
+        fprintf(out, ".It %d\n", codes[i].code);
+        put_sentences(out, codes[i].text, strlen(codes[i].text));
+    }
     fputs(".El\n", out);
 }
 
