@@ -25,12 +25,14 @@ seg_status cli_try_open(seg_client **out, const cli_globals *globals, bool warn,
     opts.url = globals->url;
     opts.name_space = globals->name_space;
     opts.log = report_log;
-    opts.log_level = globals->verbose ? SEG_LOG_INFO : SEG_LOG_WARN;
+    opts.log_level = globals->trace     ? SEG_LOG_DEBUG
+                     : globals->verbose ? SEG_LOG_INFO
+                                        : SEG_LOG_WARN;
     opts.connect_timeout = opts.command_timeout = timeout;
-    atomic_store(&talk, globals->verbose);
+    atomic_store(&talk, globals->verbose || globals->trace);
     seg_status status = seg_client_open(out, &opts, err);
     if (status == SEG_OK) {
-        atomic_store(&talk, globals->verbose || warn);
+        atomic_store(&talk, globals->verbose || globals->trace || warn);
     }
     return status;
 }

@@ -85,6 +85,11 @@ if(SEGMENTER_CLI AND NOT CMAKE_CROSSCOMPILING AND NOT SEGMENTER_SANITIZE)
           DESTINATION "${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d")
 endif()
 
+if(SEGMENTER_CLI)
+  install(DIRECTORY deploy/grafana deploy/prometheus DESTINATION ${CMAKE_INSTALL_DATADIR}/segmenter
+          PATTERN "*.test.yml" EXCLUDE)
+endif()
+
 set(SEGMENTER_UNIT_DIR "lib/systemd/system" CACHE STRING
     "Where systemd's units are installed; relative to the prefix, or absolute")
 if(SEGMENTER_CLI)

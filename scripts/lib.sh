@@ -125,7 +125,7 @@ stop_new_services() { # SERVICE...: those that this script has just installed
 }
 
 servers_there() {
-    for program in redis-server valkey-server; do
+    for program in redis-server valkey-server prometheus; do
         has $program >/dev/null && echo $program
     done
 }

@@ -159,7 +159,9 @@ typedef struct seg_client_options {
     int64_t command_timeout; /* for one answer of the server; default 5000 */
     seg_log_fn *log;         /* default: silent. The library never prints. */
     void *log_arg;
-    seg_log_level log_level; /* the least important level that is logged; default SEG_LOG_ERROR */
+    /* The least important level that is logged; default SEG_LOG_ERROR. SEG_LOG_DEBUG tells of each
+     * request to the server (event "request"): its name, size, time; never what is in it. */
+    seg_log_level log_level;
     const struct seg_tracer *tracer; /* trace.h; copied. Default: none */
 } seg_client_options;
 

@@ -18,8 +18,12 @@ void sg_log_fini(sg_log *l) {
     sg_mutex_fini(&l->lock);
 }
 
+bool sg_log_wants(const sg_log *l, int level) {
+    return l->fn != NULL && level <= l->level;
+}
+
 void sg_log_write(sg_log *l, int level, const char *event, const char *fmt, ...) {
-    if (l->fn == NULL || level > l->level)
+    if (!sg_log_wants(l, level))
         return;
     char text[TEXT_SIZE];
     va_list ap;

@@ -14,6 +14,8 @@ typedef struct sg_log {
 bool sg_log_init(sg_log *l, int level, void (*fn)(int, const char *, const char *, void *),
                  void *arg);
 void sg_log_fini(sg_log *l);
+/* Is anything of this level passed on? For what costs something to find out. */
+bool sg_log_wants(const sg_log *l, int level);
 /* The text is cut to 1023 bytes; control bytes become '?'. */
 void sg_log_write(sg_log *l, int level, const char *event, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));

@@ -126,6 +126,8 @@ void sg_conn_drop(sg_conn *c, const char *why);
  * time). The time of a request begins when the server owes its answer next: not while answers to
  * requests before it are still to come. */
 bool sg_conn_begin(sg_conn *c);
+/* After it: what the log calls the request; without, its first word. */
+void sg_conn_name(sg_conn *c, const char *name);
 void sg_conn_command(sg_conn *c, size_t argc);
 void sg_conn_arg(sg_conn *c, const void *data, size_t len);
 /* As sg_conn_arg, but large bytes are not copied: they have to stay until fn is called. */

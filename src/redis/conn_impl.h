@@ -65,6 +65,7 @@ struct sg_conn {
     size_t answers;   /* commands so far */
     size_t args_left; /* of the last of them */
     uint64_t from;    /* where they begin in `out` */
+    char name[24];    /* of it, where requests are logged: "" at first */
 };
 
 /* ---- exchange.c --------------------------------------------------------------------------- */

@@ -57,13 +57,32 @@ bool sg_exchange_ends_in_entries(const sg_conn *c) {
     return last != NULL && last->into != NULL;
 }
 
+/* Each request and its answer: for who asks why something takes so long. Names, sizes and times only; a
+ * password, a key or a message never. */
+static bool logs_requests(const sg_conn *c) {
+    return sg_log_wants(c->o.log, SEG_LOG_DEBUG);
+}
+
+static void log_request(sg_conn *c, const sg_request *r, const char *end) {
+    if (r->began != 0 && logs_requests(c))
+        sg_log_write(c->o.log, SEG_LOG_DEBUG, "request", "%s: %s, %zu bytes, %.3f ms, %s",
+                     c->o.purpose, r->name, r->bytes, (double)(sg_clock_us() - r->began) / 1000,
+                     end);
+}
+
 bool sg_conn_begin(sg_conn *c) {
     c->building = c->phase == SG_CONN_UP && !sg_exchange_ends_in_entries(c) &&
                   sg_requests_reserve(&c->requests);
     c->failed = false;
     c->answers = c->args_left = 0;
     c->from = sg_out_end(&c->out);
+    c->name[0] = '\0';
     return c->building;
+}
+
+void sg_conn_name(sg_conn *c, const char *name) {
+    if (logs_requests(c))
+        snprintf(c->name, sizeof c->name, "%s", name);
 }
 
 void sg_conn_command(sg_conn *c, size_t argc) {
@@ -79,6 +98,8 @@ void sg_conn_arg(sg_conn *c, const void *data, size_t len) {
         return;
     c->failed = c->failed || c->args_left == 0 || !sg_out_arg(&c->out, data, len);
     c->args_left--;
+    if (c->name[0] == '\0' && len < sizeof c->name && logs_requests(c))
+        snprintf(c->name, sizeof c->name, "%.*s", (int)len, (const char *)data);
 }
 
 void sg_conn_arg_there(sg_conn *c, const void *data, size_t len) {
@@ -110,6 +131,11 @@ static bool end_request(sg_conn *c, sg_request r) {
         restart_clock(c, sg_clock_ms());
     r.answers = c->answers;
     r.end = sg_out_end(&c->out);
+    if (logs_requests(c)) {
+        memcpy(r.name, c->name, sizeof r.name);
+        r.began = sg_clock_us();
+        r.bytes = (size_t)(r.end - c->from);
+    }
     sg_requests_push(&c->requests, r);
     sg_counter_add(&c->counts->requests, 1);
     sg_counter_add(&c->counts->under_way, 1);
@@ -164,6 +190,7 @@ static sg_request pop(sg_conn *c, int64_t now) {
     if (r.kind != SG_REQUEST_USER)
         c->internal--;
     restart_clock(c, now);
+    log_request(c, &r, r.refusal == NULL ? "answered" : "refused");
     return r;
 }
 
@@ -283,6 +310,7 @@ void sg_exchange_lost(sg_conn *c, const char *why) {
     c->internal = 0;
     while (lost.count > 0) {
         sg_request r = sg_requests_pop(&lost);
+        log_request(c, &r, "lost");
         if (r.kind == SG_REQUEST_USER)
             r.fn(r.arg, &(sg_result){.status = SEG_ECONN, .lost = true, .text = why});
         sg_reply_free(r.refusal);

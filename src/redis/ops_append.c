@@ -94,6 +94,7 @@ bool sg_append_send(sg_conn *c, const sg_append *a, sg_result_fn *fn, void *arg)
     sg_key log = sg_key_log(a->stream->ns, a->stream->name, a->partition);
     char id[32];
     sg_conn_begin(c);
+    sg_conn_name(c, a->count == 0 ? "probe" : "append");
     sg_conn_command(c, 1);
     sg_conn_arg_str(c, "MULTI");
     send_guard(c, a, log);

@@ -20,6 +20,10 @@ typedef struct sg_request {
     size_t answers;    /* still to come */
     uint64_t end;      /* where its bytes end in the stream of all that was sent */
     sg_reply *refusal; /* the first error among its answers; owned */
+    /* Only where requests are logged. */
+    char name[24];
+    int64_t began; /* us */
+    size_t bytes;
 } sg_request;
 
 typedef struct sg_requests {

@@ -86,6 +86,7 @@ static bool request(sg_call *k, bool whole, sg_result_fn *fn) {
     sg_conn *c = k->conn;
     if (!sg_conn_begin(c))
         return false;
+    sg_conn_name(c, t->name);
     sg_conn_command(c, 3 + k->n_args);
     sg_conn_arg_str(c, whole ? "EVAL" : "EVALSHA");
     sg_conn_arg(c, whole ? t->body : t->sha1, whole ? t->len : strlen(t->sha1));
