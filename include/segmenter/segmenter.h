@@ -245,6 +245,13 @@ typedef struct seg_record {
     const seg_bytes *headers; /* name, value, name, value ... in order, names may repeat */
     size_t n_headers;         /* pairs */
     int64_t timestamp;        /* ms since 1970; 0: now */
+    const uint32_t
+        *partition; /* goes there, whatever its key says; NULL: by the key. A partition that
+                                  the stream does not have is EINVAL. Consumers keep the order of a
+                                  key only within one partition. Not for seg_forward (EINVAL) */
+    bool
+        exact_timestamp; /* take `timestamp` as it is, also 0 and those before 1970, which is what a
+                             copy of another message needs. Without it a negative one is EINVAL */
 } seg_record;
 
 /* How a producer's batches are compressed, on the way to the server and on it. Consumers read any,

@@ -132,7 +132,7 @@ static seg_status begin(seg_consumer *c, const seg_delivery *d, output *u, sg_fo
     sg_consumer_identify(c, h, d->id.offset, "f.", id);
     id->index = o->issued++;
     o->pending++;
-    if (r->timestamp == 0) {
+    if (r->timestamp == 0 && !r->exact_timestamp) {
         sg_record_view of;
         sg_block_record(b, d->id.offset, &of);
         /* 0 would be now, which is another one each time. */
@@ -176,6 +176,9 @@ seg_status seg_forward(seg_consumer *c, const seg_delivery *d, seg_producer *p,
     seg_status s = sg_options_copy(&r, sizeof r, given, "record", err);
     if (s != SEG_OK)
         return s;
+    if (r.partition != NULL) /* a repetition has to find it, whoever makes it */
+        return sg_fail(err, SEG_EINVAL,
+                       "a partition is chosen for an output: it must follow from its key");
     output *u = sg_alloc(sizeof *u);
     if (u == NULL)
         return sg_fail_nomem(err);

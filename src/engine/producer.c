@@ -52,6 +52,22 @@ void sg_producer_widen(seg_producer *p, size_t bytes, size_t headers) {
 
 /* ---- sending ------------------------------------------------------------------------------ */
 
+/* Where and when it is to be. */
+static seg_status check_place(const seg_producer *p, seg_record *r, seg_error *err) {
+    if (r->partition != NULL && *r->partition >= p->stream.partitions)
+        return sg_fail(err, SEG_EINVAL, "no partition %u: stream \"%s\" has %u, from 0",
+                       *r->partition, p->stream.name, p->stream.partitions);
+    if (r->exact_timestamp)
+        return SEG_OK;
+    if (r->timestamp < 0)
+        return sg_fail(
+            err, SEG_EINVAL,
+            "the timestamp is negative: for a copy of such a message set exact_timestamp");
+    if (r->timestamp == 0)
+        r->timestamp = sg_clock_wall_ms();
+    return SEG_OK;
+}
+
 static seg_status check_record(const seg_producer *p, const seg_record *given, seg_record *r,
                                seg_error *err) {
     seg_status s = SEG_OK;
@@ -84,11 +100,7 @@ static seg_status check_record(const seg_producer *p, const seg_record *given, s
     if (total > most)
         return sg_fail(err, SEG_EINVAL, "the message has more than %zu bytes (max_message)",
                        p->max_message);
-    if (r->timestamp < 0)
-        return sg_fail(err, SEG_EINVAL, "the timestamp is negative");
-    if (r->timestamp == 0)
-        r->timestamp = sg_clock_wall_ms();
-    return SEG_OK;
+    return check_place(p, r, err);
 }
 
 /* What the loop has to do for a message: look at its lane in a moment, or send it now, as there is nothing
@@ -110,11 +122,13 @@ static bool fits(const sg_lane *lane, message *m) {
     return sg_outbatch_fits(lane->open, m->size, m->forward);
 }
 
-/* Lock held. Where a message without a key goes: all of one batch to one partition, then the next.
- * A forwarded one has to come to the same partition each time, for only there it is known. */
+/* Lock held. Where a message goes that no partition was chosen for and that has no key: all of one
+ * batch to one partition, then the next. A forwarded one has to come to the same partition each time, for only there it is known. */
 static sg_lane *lane_of(seg_producer *p, message *m) {
     const seg_bytes *key = &m->record.key;
     uint32_t n = p->stream.partitions;
+    if (m->record.partition != NULL)
+        return &p->lanes[*m->record.partition];
     if (key->len > 0)
         return &p->lanes[sg_partition_of(key->data, key->len, n)];
     if (m->forward != NULL)
