@@ -11,6 +11,8 @@
     X(stream_rm)                                                                                   \
     X(produce)                                                                                     \
     X(consume)                                                                                     \
+    X(tail)                                                                                        \
+    X(get)                                                                                         \
     X(group_ls)                                                                                    \
     X(group_describe)                                                                              \
     X(group_members)                                                                               \
