@@ -22,6 +22,8 @@ static const char *const usage =
     "usage: scale URL idle    PARTITIONS [SECONDS]         a consumer that gets nothing\n"
     "       scale URL load    PARTITIONS BATCH [MESSAGES]  BATCH messages of 100 bytes in an "
     "entry\n"
+    "       scale URL read    PARTITIONS BATCH [MESSAGES]  the same, read without a group\n"
+    "       scale URL follow  PARTITIONS RATE [SECONDS]    and at the end, as they come\n"
     "       scale URL live    PARTITIONS RATE [SECONDS]    RATE messages a second, read as they "
     "come\n"
     "       scale URL streams STREAMS RATE [SECONDS]       the same, a producer and a consumer of "
@@ -394,6 +396,82 @@ static void live(long partitions, long rate, long time) {
     seg_client_close(c);
 }
 
+/* ---- without a group ------------------------------------------------------------------------ */
+
+static seg_reader *make_reader(seg_client *c, seg_start start) {
+    seg_reader *r;
+    seg_error err;
+    seg_reader_options o;
+    SEG_INIT(&o);
+    o.start = start;
+    must(seg_reader_open(&r, c, "scale", &o, &err), &err);
+    return r;
+}
+
+/* All there is, three times. */
+static void read_back(long partitions, long batch, long messages) {
+    seg_client *c = connect_client();
+    make_stream(c, "scale", partitions);
+    size_t bytes = 24 + (size_t)batch * (VALUE + 8);
+    seg_producer *p = make_producer(c, "scale", bytes > 1024 ? bytes : 1024, 1000);
+    produce(p, messages);
+    seg_producer_close(p);
+    for (int round = 0; round < 3; round++) {
+        const seg_message *m;
+        seg_error err;
+        long got = 0;
+        seg_reader *r = make_reader(c, SEG_EARLIEST);
+        meter from = look();
+        for (;; got++) {
+            must(seg_reader_next(&m, r, 0, &err), &err);
+            if (m == NULL)
+                break;
+        }
+        meter cost = since(from);
+        say_messages("read without a group", cost, (double)got);
+        printf("%-28s %ld of %ld messages, %.0f a second\n", "", got, messages,
+               (double)got / cost.at);
+        seg_reader_close(r);
+    }
+    seg_stream_delete(c, "scale", NULL);
+    seg_client_close(c);
+}
+
+static void *read_on(void *arg) {
+    const seg_message *m;
+    while (seg_reader_next(&m, arg, SEG_FOREVER, NULL) == SEG_OK)
+        take_latency(m);
+    return NULL;
+}
+
+static void follow(long partitions, long rate, long time) {
+    seg_client *c = connect_client();
+    make_stream(c, "scale", partitions);
+    seg_producer *p = make_producer(c, "scale", 0, 0);
+    sender s = {&p, 1, rate, partitions, (double)time};
+    pthread_t reading;
+    send_only(&s);
+    seg_reader *r = make_reader(c, SEG_LATEST);
+    pthread_create(&reading, NULL, read_on, r);
+    pause_ms(1000);
+    meter from = look();
+    pause_ms(10000);
+    say_time("nothing comes", since(from));
+    from = look();
+    send_evenly(&s);
+    pause_ms(100);
+    meter m = since(from);
+    say_messages("produce and follow", m, s.time * (double)s.rate);
+    say_time("", m);
+    seg_reader_stop(r);
+    pthread_join(reading, NULL);
+    say_latencies();
+    seg_reader_close(r);
+    seg_producer_close(p);
+    seg_stream_delete(c, "scale", NULL);
+    seg_client_close(c);
+}
+
 /* ---- streams -------------------------------------------------------------------------------- */
 
 static void streams(long n, long rate, long time) {
@@ -648,6 +726,10 @@ int main(int argc, char **argv) {
         idle(n[0], n[1] > 0 ? n[1] : 20);
     else if (strcmp(what, "load") == 0 && n[1] > 0)
         load(n[0], n[1], n[2] > 0 ? n[2] : 2000000);
+    else if (strcmp(what, "read") == 0 && n[1] > 0)
+        read_back(n[0], n[1], n[2] > 0 ? n[2] : 2000000);
+    else if (strcmp(what, "follow") == 0 && n[1] > 0)
+        follow(n[0], n[1], n[2] > 0 ? n[2] : 10);
     else if (strcmp(what, "live") == 0 && n[1] > 0)
         live(n[0], n[1], n[2] > 0 ? n[2] : 10);
     else if (strcmp(what, "streams") == 0 && n[1] > 0)

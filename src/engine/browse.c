@@ -120,7 +120,8 @@ static int64_t run(void *arg, int64_t now) {
         sg_browse_changed(r);
     if (atomic_load(&r->client->closed)) {
         sg_fail(&err, SEG_ECLOSED, "the client is closed");
-        sg_browse_fail(r, &err);
+        if (r->fault.status == SEG_OK)
+            sg_browse_fail(r, &err);
     } else if (r->fault.status == SEG_OK) {
         int64_t check = sg_browse_check(r, now), read = sg_browse_read(r, now);
         due = check < read ? check : read;
@@ -415,7 +416,7 @@ static seg_status next_stretch(seg_reader *r, int64_t patience, sg_stretch **out
         int64_t now = sg_clock_ms(), until = sg_clock_after(r->heard, patience);
         bool ended = r->ended == r->call;
         until = r->deadline > until ? r->deadline : until;
-        if (r->done || (ended && now >= r->deadline))
+        if (sg_browse_is_done(r) || (ended && now >= r->deadline))
             return SEG_OK;
         if (!ended && now >= until)
             return no_answer(r, err);
@@ -499,7 +500,6 @@ static void place(void *arg) {
     t->known = (seg_id){sg_eras_before(&t->eras, t->end), t->end};
     sg_browse_place(t, m->offset);
     t->goal = t->end < t->stop ? t->end : t->stop;
-    r->done = false;
     t->place.at = m->offset;
     sg_mutex_unlock(&r->lock);
     sg_loop_wake(&r->actor);

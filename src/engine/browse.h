@@ -38,7 +38,7 @@ typedef struct sg_track {
     char *key;
     seg_reader_place place; /* `at` is the application's, the rest as of the opening */
 
-    /* Loop thread. */
+    /* Loop thread, or the reader's lock held, which it takes to change them. */
     sg_eras eras;
     uint64_t era;  /* of the message before `at` */
     uint64_t at;   /* the next one */
@@ -100,7 +100,6 @@ struct seg_reader {
     uint64_t call;     /* the number of the latest call */
     int64_t deadline;  /* of its wait */
     uint64_t ended;    /* nothing more was there, asked in this call */
-    bool done;         /* nothing more comes: all has been read up to the stops */
     int64_t heard;     /* when the server answered last */
     seg_error refusal; /* the last one that may pass */
     seg_error fault;   /* why it is over */
@@ -159,6 +158,9 @@ int64_t sg_browse_check(seg_reader *r, int64_t now);
 void sg_browse_look(seg_reader *r, int64_t now);
 /* Ask for entries (browse_read.c). The same. */
 int64_t sg_browse_read(seg_reader *r, int64_t now);
+
+/* All has been read up to the stops, and is in the queue at least. */
+bool sg_browse_is_done(seg_reader *r);
 
 /* First in a result function: counts the request as ended, takes the lock. False: it is closed, and was
  * freed or will be. */

@@ -227,10 +227,10 @@ static void came(seg_reader *r, int64_t now) {
         return;
     }
     sg_browse_look(r, now);
-    if (f->blocking)
-        r->ended = f->call;
-    else if (f->pass_call == f->call)
+    if (!f->blocking && f->pass_call == f->call)
         f->pass_at += f->n;
+    if (f->blocking || (f->pass_call == f->call && f->pass_at >= r->n))
+        r->ended = f->call;
 }
 
 static void on_fetched(void *arg, const sg_result *res) {
@@ -309,6 +309,10 @@ static size_t next_track(seg_reader *r) {
     return r->n;
 }
 
+bool sg_browse_is_done(seg_reader *r) {
+    return r->bounded && r->unverified == 0 && next_track(r) == r->n;
+}
+
 /* All but the last have no more messages up to their goals than entries are asked for. */
 static void gather(seg_reader *r, size_t first) {
     struct sg_browse_fetch *f = &r->fetch;
@@ -367,22 +371,19 @@ static int64_t ask_behind(seg_reader *r, int64_t now) {
         return send(r, now, true, 0);
     }
     bool all = gather_waiting(r);
-    if (left <= 0 || (!all && f->n == 0)) {
-        r->ended = r->call;
-        f->pass_at = 0;
-        f->not_before = left > 0 ? now + OBSTRUCTED_MS : f->not_before;
-        sg_browse_changed(r);
-        return left > 0 ? f->not_before : INT64_MAX;
-    }
-    int64_t most = all ? BLOCK_MS : OBSTRUCTED_MS;
     if (!all)
         f->pass_at = 0;
+    if (f->n == 0)
+        return f->not_before = now + OBSTRUCTED_MS;
+    int64_t most = all ? BLOCK_MS : OBSTRUCTED_MS;
     return send(r, now, true, left < most ? left : most);
 }
 
 int64_t sg_browse_read(seg_reader *r, int64_t now) {
     struct sg_browse_fetch *f = &r->fetch;
-    if (f->conn == NULL || f->under_way || r->unverified > 0 || !sg_conn_up(f->conn))
+    /* Before the first call nobody knows that it does not begin with a seek. */
+    if (f->conn == NULL || f->under_way || r->unverified > 0 || r->call == 0 ||
+        !sg_conn_up(f->conn))
         return INT64_MAX;
     if (now < f->not_before)
         return f->not_before;
@@ -395,12 +396,7 @@ int64_t sg_browse_read(seg_reader *r, int64_t now) {
         gather(r, next);
         return send(r, now, false, 0);
     }
-    if (r->bounded) {
-        r->done = true;
-        sg_browse_changed(r);
-        return INT64_MAX;
-    }
-    if (!r->hungry || (r->ended == r->call && now >= r->deadline))
+    if (r->bounded || !r->hungry || (r->ended == r->call && now >= r->deadline))
         return INT64_MAX;
     return ask_behind(r, now);
 }
