@@ -13,6 +13,7 @@
     X(consume)                                                                                     \
     X(tail)                                                                                        \
     X(get)                                                                                         \
+    X(grep)                                                                                        \
     X(group_ls)                                                                                    \
     X(group_describe)                                                                              \
     X(group_members)                                                                               \
