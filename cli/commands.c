@@ -14,6 +14,7 @@
     X(tail)                                                                                        \
     X(get)                                                                                         \
     X(grep)                                                                                        \
+    X(dump_command)                                                                                \
     X(group_ls)                                                                                    \
     X(group_describe)                                                                              \
     X(group_members)                                                                               \
