@@ -15,6 +15,7 @@
     X(get)                                                                                         \
     X(grep)                                                                                        \
     X(dump_command)                                                                                \
+    X(load)                                                                                        \
     X(group_ls)                                                                                    \
     X(group_describe)                                                                              \
     X(group_members)                                                                               \
