@@ -178,6 +178,11 @@ static bool get_number(const json_t *object, const char *name, uint64_t *out) {
     return true;
 }
 
+static bool has_number(const json_t *object, const char *name, uint64_t wanted) {
+    uint64_t is;
+    return get_number(object, name, &is) && is == wanted;
+}
+
 static bool get_text(const json_t *object, const char *name, char **out) {
     const char *text = json_string_value(json_object_get(object, name));
     if (!text) {
@@ -269,10 +274,9 @@ cli_dump_item cli_dump_file_open(cli_dump_file *f, int fd, const char *name) {
     json_error_t error;
     json_t *object = json_loadb(line.data, line.len, JSON_ALLOW_NUL, &error);
     const char *kind = json_string_value(json_object_get(object, "dump"));
-    uint64_t version;
     if (!kind || strcmp(kind, "begin") != 0) {
         item = fault(f, "this is no dump: its first line does not say so");
-    } else if (!get_number(object, "v", &version) || version != 1) {
+    } else if (!has_number(object, "v", 1)) {
         item = fault(f, "\"v\" is not 1, the version of the format that this command reads");
     } else if (!read_begin(&f->dump, object)) {
         item = fault(f, "the description of the stream is damaged");
@@ -313,10 +317,11 @@ static cli_dump_item read_skip(cli_dump_file *f, const json_t *object) {
 static cli_dump_item read_end(cli_dump_file *f, const json_t *object, uint64_t before) {
     const cli_dump *d = &f->dump;
     const json_t *parts = json_object_get(object, "partitions");
-    uint64_t messages, skipped;
     for (uint32_t p = 0; p < d->partitions; p++) {
         const json_t *part = json_array_get(parts, p);
-        if (!get_number(part, "messages", &messages) || messages != d->parts[p].messages ||
+        if (!has_number(part, "partition", p) ||
+            !has_number(part, "messages", d->parts[p].messages) ||
+            !has_number(part, "skipped", d->parts[p].skipped) ||
             !has_digest(part, d->parts[p].digest)) {
             return fault(f,
                          "partition %" PRIu32 " is not as it was written: its checksum or "
@@ -324,9 +329,9 @@ static cli_dump_item read_end(cli_dump_file *f, const json_t *object, uint64_t b
                          p);
         }
     }
-    if (!get_number(object, "messages", &messages) || messages != d->messages ||
-        !get_number(object, "skipped", &skipped) || skipped != d->skipped ||
-        json_array_size(parts) != d->partitions || !has_digest(object, before)) {
+    if (!has_number(object, "v", 1) || !has_number(object, "messages", d->messages) ||
+        !has_number(object, "skipped", d->skipped) || json_array_size(parts) != d->partitions ||
+        !has_digest(object, before)) {
         return fault(f, "the lines before this one are not as they were written: their checksum "
                         "is another");
     }

@@ -9,7 +9,8 @@ case_help() {
         "consume" "group" "group ls" "group describe" "group seek" "group rm" "dlq" "dlq ls" \
         "dlq show" "dlq replay" "dlq drop" "server" "demo" "bench" "bench produce" "bench consume" \
         "bench sync" "bench e2e" "bench rebalance" "bench idle" "group members" "context" \
-        "context add" "context ls" "context select" "context rm" "completion"; do
+        "context add" "context ls" "context select" "context rm" "completion" \
+        "tail" "get" "grep" "dump" "load"; do
         # shellcheck disable=SC2086 # two words
         expect 0 segmenter $command --help
         golden "help-$(echo "$command" | tr ' ' -).txt" out
