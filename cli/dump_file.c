@@ -288,24 +288,20 @@ cli_dump_item cli_dump_file_open(cli_dump_file *f, int fd, const char *name) {
     return item;
 }
 
-static bool get_partition(const cli_dump_file *f, const json_t *object, uint32_t *out) {
-    uint64_t number;
-    if (!get_number(object, "partition", &number) || number >= f->dump.partitions ||
-        number < f->dump.at) {
-        return false;
-    }
-    *out = (uint32_t)number;
-    return true;
+static bool is_partition(const cli_dump_file *f, uint64_t number) {
+    return number < f->dump.partitions && number >= f->dump.at;
 }
 
 static cli_dump_item read_skip(cli_dump_file *f, const json_t *object) {
     seg_skip skip = {.why = SEG_SKIP_DROPPED};
+    uint64_t partition;
     const char *why = json_string_value(json_object_get(object, "why"));
-    if (!get_partition(f, object, &skip.partition) || !get_number(object, "era", &skip.era) ||
-        !get_number(object, "first", &skip.first) || !get_number(object, "count", &skip.count) ||
-        !why || skip.count > INT64_MAX) {
+    if (!get_number(object, "partition", &partition) || !is_partition(f, partition) ||
+        !get_number(object, "era", &skip.era) || !get_number(object, "first", &skip.first) ||
+        !get_number(object, "count", &skip.count) || !why || skip.count > INT64_MAX) {
         return fault(f, "what was skipped here is damaged");
     }
+    skip.partition = (uint32_t)partition;
     if (strcmp(why, "lost") == 0) {
         skip.why = SEG_SKIP_LOST;
     }
@@ -344,55 +340,70 @@ static cli_dump_item read_end(cli_dump_file *f, const json_t *object, uint64_t b
                                     : fault(f, "there is something behind the end of the dump");
 }
 
-static cli_dump_item read_message(cli_dump_file *f) {
-    const json_t *object = f->record.root;
-    cli_dump *d = &f->dump;
-    if (!get_partition(f, object, &f->partition) || !get_number(object, "era", &f->id.era) ||
-        !get_number(object, "offset", &f->id.offset) || f->id.offset == INT64_MAX ||
-        !json_is_integer(json_object_get(object, "ts_ms"))) {
+/* `message` and `id` are set, if `has_place`. */
+static cli_dump_item take_message(cli_dump_file *f, bool has_place, uint64_t partition) {
+    if (!has_place || !is_partition(f, partition) || f->id.offset >= INT64_MAX) {
         return fault(f, "the message has no place or timestamp that it can have here");
     }
-    cli_dump_part *part = &d->parts[f->partition];
+    f->partition = (uint32_t)partition;
+    cli_dump_part *part = &f->dump.parts[f->partition];
     if (f->id.era < part->at.era || (f->id.era == part->at.era && f->id.offset < part->at.offset)) {
         return fault(f,
                      "the message is not in its place: offset %" PRIu64 " stands behind a later "
                      "one of partition %" PRIu32,
                      f->id.offset, f->partition);
     }
-    count_message(d, f->partition, f->id,
-                  cli_digest_record(part->digest, &f->record.record, &f->scratch));
+    count_message(&f->dump, f->partition, f->id,
+                  cli_digest_record(part->digest, &f->message, &f->scratch));
     return CLI_DUMP_MESSAGE;
+}
+
+static cli_dump_item read_message(cli_dump_file *f) {
+    const json_t *object = f->json.root;
+    uint64_t partition = 0;
+    f->message = f->json.record;
+    bool has_place = get_number(object, "partition", &partition) &&
+                     get_number(object, "era", &f->id.era) &&
+                     get_number(object, "offset", &f->id.offset) &&
+                     json_is_integer(json_object_get(object, "ts_ms"));
+    return take_message(f, has_place, partition);
 }
 
 cli_dump_item cli_dump_file_next(cli_dump_file *f) {
     seg_bytes line;
     char text[256];
-    cli_json_record_fini(&f->record);
+    cli_json_record_fini(&f->json);
     cli_dump_item item = next_line(f, &line);
     if (item != CLI_DUMP_MESSAGE) {
         return item;
     }
     uint64_t before = f->dump.digest;
     f->dump.digest = cli_xxh64(line.data, line.len + 1, before);
-    if (!cli_json_record_read(&f->record, line, NULL, 0, text)) {
+    if (cli_json_scan_line(&f->scan, line)) {
+        f->message = f->scan.record;
+        f->id = (seg_id){f->scan.era, f->scan.offset};
+        return take_message(f, true, f->scan.partition);
+    }
+    if (!cli_json_record_read(&f->json, line, NULL, 0, text)) {
         return fault(f, "%s", text);
     }
-    const json_t *kind = json_object_get(f->record.root, "dump");
+    const json_t *kind = json_object_get(f->json.root, "dump");
     const char *name = json_string_value(kind);
     if (!kind) {
         return read_message(f);
     }
     if (name && strcmp(name, "skip") == 0) {
-        return read_skip(f, f->record.root);
+        return read_skip(f, f->json.root);
     }
     if (name && strcmp(name, "end") == 0) {
-        return read_end(f, f->record.root, before);
+        return read_end(f, f->json.root, before);
     }
     return fault(f, "a line that a dump does not have here");
 }
 
 void cli_dump_file_fini(cli_dump_file *f) {
-    cli_json_record_fini(&f->record);
+    cli_json_record_fini(&f->json);
+    cli_json_scan_fini(&f->scan);
     cli_archive_free(f->archive);
     cli_dump_fini(&f->dump);
     cli_buf_fini(&f->scratch);

@@ -15,6 +15,7 @@
 #include "archive.h"
 #include "buf.h"
 #include "json.h"
+#include "json_scan.h"
 
 typedef struct cli_dump_part {
     uint64_t era, first, next; /* when the dump began */
@@ -49,7 +50,7 @@ void cli_dump_end(cli_dump *d, cli_buf *b);
 /* ---- Reading --------------------------------------------------------------------------------- */
 
 typedef enum cli_dump_item {
-    CLI_DUMP_MESSAGE,  /* in `record`, until the next call */
+    CLI_DUMP_MESSAGE,  /* in `message`, until the next call */
     CLI_DUMP_SKIP,     /* some are not in it */
     CLI_DUMP_COMPLETE, /* that was the end, and all is right */
     CLI_DUMP_TORN,     /* it is right so far, and has no end */
@@ -61,9 +62,11 @@ typedef struct cli_dump_file {
     const char *name; /* for reports */
     cli_archive *archive;
     cli_dump dump;
-    cli_json_record record;
+    seg_record message;
     uint32_t partition;
     seg_id id;
+    cli_json_scan scan;
+    cli_json_record json; /* of a line that `scan` does not know */
     cli_buf scratch;
     char fault[400];
 } cli_dump_file;

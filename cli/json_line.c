@@ -28,8 +28,7 @@ static char escape_of(unsigned char c) {
     }
 }
 
-/* Length of the UTF-8 character of more than one byte at `at`; 0: it is none. */
-static size_t wide_len(const unsigned char *at, size_t left) {
+size_t cli_utf8_wide(const unsigned char *at, size_t left) {
     size_t len = at[0] < 0xc2 ? 0 : at[0] < 0xe0 ? 2 : at[0] < 0xf0 ? 3 : at[0] < 0xf5 ? 4 : 0;
     if (len == 0 || len > left) {
         return 0;
@@ -61,7 +60,7 @@ bool cli_json_line_string(cli_buf *b, seg_bytes bytes) {
         if (escape == 0) {
             *to++ = (char)*from;
         } else if (escape == 1) {
-            wide = wide_len(from, left);
+            wide = cli_utf8_wide(from, left);
             if (wide == 0) {
                 return false;
             }

@@ -6,6 +6,10 @@
 #include "buf.h"
 #include "json.h"
 
+/* Length of the UTF-8 character of more than one byte at `at`, of which `left` bytes are there; 0: it is
+ * none. */
+size_t cli_utf8_wide(const unsigned char *at, size_t left);
+
 /* Add a string with its quotes. False, with nothing added, where `bytes` is not UTF-8. */
 bool cli_json_line_string(cli_buf *b, seg_bytes bytes);
 

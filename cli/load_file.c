@@ -111,7 +111,7 @@ static int compare_one(comparison *c, const cli_dump_file *f) {
     }
     if (at.id.offset != l->held[at.partition] ||
         cli_digest_message(0, c->next, &c->scratch) !=
-            cli_digest_record(0, &f->record.record, &c->scratch)) {
+            cli_digest_record(0, &f->message, &c->scratch)) {
         return refuse(c, at.partition, at.id.offset, "is not what the file has in its place");
     }
     l->held[at.partition]++;

@@ -76,7 +76,7 @@ static int run_callbacks(cli_loading *l, int64_t wait) {
 
 /* Queue one; where the queue is full, wait until it is not. Returns an exit code. */
 static int send_one(cli_loading *l, const cli_dump_file *f) {
-    seg_record r = f->record.record;
+    seg_record r = f->message;
     seg_error err;
     seg_status status;
     r.exact_timestamp = true;
@@ -109,7 +109,7 @@ static int send_all(cli_loading *l, cli_dump_file *f, cli_dump_item *item) {
             continue;
         }
         if (l->opts->repartition) {
-            l->sum += cli_digest_record(0, &f->record.record, &scratch);
+            l->sum += cli_digest_record(0, &f->message, &scratch);
         }
         if (!l->held || seen[f->partition]++ >= l->held[f->partition]) {
             code = send_one(l, f);
