@@ -102,6 +102,7 @@ typedef struct grepping {
     cli_printer printer;
     const char *stream;
     regex_t regex;
+    cli_buf text; /* that is searched */
     bool by_key, by_value;
     uint32_t *partitions;
     seg_reader_options where;
@@ -121,10 +122,14 @@ typedef struct grepping {
 
 /* ---- The search ------------------------------------------------------------------------------ */
 
-/* Any bytes, also NUL: the length is given, not found. */
-static bool matches(const grepping *g, seg_bytes bytes) {
+/* Any bytes, also NUL: the length is given, not found. Not every regexec(3) believes that there is
+ * nothing to be looked for behind it (nor do sanitizers), so a NUL follows. */
+static bool matches(grepping *g, seg_bytes bytes) {
     regmatch_t range = {.rm_so = 0, .rm_eo = (regoff_t)bytes.len};
-    return regexec(&g->regex, bytes.len ? bytes.data : "", 1, &range, REG_STARTEND) == 0;
+    g->text.len = 0;
+    cli_buf_add(&g->text, bytes.data, bytes.len);
+    cli_buf_add(&g->text, "", 1);
+    return regexec(&g->regex, g->text.data, 1, &range, REG_STARTEND) == 0;
 }
 
 static bool header_matches(grepping *g, const seg_message *m) {
@@ -353,6 +358,7 @@ static int run_grep(const cli_run *run) {
         }
         cli_printer_fini(&g.printer);
     }
+    cli_buf_fini(&g.text);
     free(g.partitions);
     return code;
 }
