@@ -83,19 +83,19 @@ SEG_API void seg_streams_free(seg_streams *s);
 
 /* ---- Reading without a group ---------------------------------------------------------------- */
 
-/* Reads a stream's partitions from any place, takes part in no group and changes nothing: only reads
- * are sent, and entries that are not ours are passed over and left where they are. What a group has
- * not acknowledged is not kept for a reader: the stream's bound may drop messages before it comes to
- * them. It is told of those, as of all that it passes without returning it. */
+/* Reads a stream's partitions from any place, takes part in no group and changes nothing: only
+ * reads are sent, and entries that are not ours are passed over and left where they are. What a
+ * group has not acknowledged is not kept for a reader: the stream's bound may drop messages before
+ * it comes to them. It is told of those, as of all that it passes without returning it. */
 typedef struct seg_reader seg_reader;
 
 typedef enum seg_skip_why {
     SEG_SKIP_DROPPED = 1, /* dropped to keep the stream's bound, before they were read */
     SEG_SKIP_MISSING,     /* they should be there: the server lost them, or somebody removed them */
     SEG_SKIP_DAMAGED,     /* as MISSING, and there is an entry in their place that cannot be read */
-    SEG_SKIP_LOST /* they were there, and the server has lost them since; those before the reader's place
-                     it may have returned. Told when it is found out. Reading goes on at the first of them,
-                     or where it was if that is before, with messages of a new era */
+    SEG_SKIP_LOST /* they were there, and the server has lost them since; those before the reader's
+                     place it may have returned. Told when it is found out. Reading goes on at the
+                     first of them, or where it was if that is before, with messages of a new era */
 } seg_skip_why;
 
 /* The messages first .. first + count - 1 of a partition. Members are only added at the end. */
@@ -114,14 +114,11 @@ typedef struct seg_reader_options {
     size_t n_partitions;
     seg_start start;
     int64_t start_at; /* of SEG_AT_OFFSET and SEG_AT_TIME */
-    uint64_t
-        last;  /* of SEG_LATEST: so many messages before the end of each partition, or as many as
-                         it keeps */
+    uint64_t last;    /* of SEG_LATEST: begin so many messages before the end of each partition */
     bool ends; /* read up to where the partitions ended when this was opened, and no further */
     size_t max_prefetch; /* bytes read ahead, decompressed; default 8 MiB; at least 64 KiB */
     seg_skip_fn
-        *on_skip; /* without it seg_reader_next ends with ELOST, once for each skip, and the one
-                             after that goes on */
+        *on_skip; /* default: each skip ends one call with ELOST, and the next one goes on */
     void *skip_arg;
 } seg_reader_options;
 
@@ -131,35 +128,38 @@ typedef struct seg_reader_options {
 SEG_API seg_status seg_reader_open(seg_reader **out, seg_client *c, const char *stream,
                                    const seg_reader_options *opts, seg_error *err);
 
-/* The next message, borrowed until the next call for the handle. Its delivery (seg_message_delivery)
- * says where it lies; epoch and attempt are 0.
+/* The next message, borrowed until the next call for the handle. Its delivery
+ * (seg_message_delivery) says where it lies; epoch and attempt are 0.
  *
- * Partition by partition in the order of the options: each up to where it was known to end when its
- * turn came, in the order of offsets. Behind the ends, messages come as they are stored, in the order
- * of offsets in each partition.
+ * Partition by partition in the order of the options: each up to where it was known to end when
+ * its turn came, in the order of offsets. Behind the ends, messages come as they are stored, in
+ * the order of offsets in each partition.
  *
  * `*out` is NULL at the end: nothing more was there at a moment during this call, and nothing came
- * within `wait` ms from its beginning on (with `ends`: nothing comes any more). So a `wait` of 0 reads
- * all there is, and waits only for the server's answers; SEG_FOREVER follows the stream.
+ * within `wait` ms from its beginning on (with `ends`: nothing comes any more). So a `wait` of 0
+ * reads all there is, and waits only for the server's answers; SEG_FOREVER follows the stream.
  *
- * A lost connection is made anew, also to a server that was restarted, and reading goes on. Errors,
- * after which the call may be made again: ECONN and ETIMEDOUT (no answer within the command timeout,
- * or `wait` where that is longer), ELOST where on_skip is NULL (see there), EBUSY (another thread is
- * in a call, or this is its callback). Errors that mean that this reader is over: ENOENT (the stream
- * was deleted, also where another one has its name by now), ELOST (a part of its data is missing),
+ * A lost connection is made anew, also to a server that was restarted, and reading goes on.
+ * Errors, after which the call may be made again: ECONN and ETIMEDOUT (no server, or no answer,
+ * within the command timeout, or `wait` where that is longer), ELOST where on_skip is NULL (see
+ * there), EBUSY (another thread is in a call, or this is its callback). Errors that mean that this
+ * reader is over: ENOENT (the stream was deleted, also where another one has its name by now; at
+ * the end of all that was read it is found out within 5 s), ELOST (a part of its data is missing),
  * EACCES, ESERVER, EPROTO, ECLOSED (after seg_reader_stop). One thread at a time.
  *
  * Messages read ahead cost no server operation; a read fetches up to half of max_prefetch, of one
- * partition or many. At the end the server goes over all partitions for each read, 1 to 2 us for each
- * of them, and nothing while it waits, but for a look every 5 s whether all is still there. */
+ * partition or many. At the end the server goes over all partitions for each read, 1 to 2 us for
+ * each of them, and nothing while it waits, but for a look every 5 s whether all is still there. */
 SEG_API seg_status seg_reader_next(const seg_message **out, seg_reader *r, int64_t wait,
                                    seg_error *err);
 
-/* Go on at this offset of this partition: messages read ahead of it are forgotten, and those of other
- * partitions stay. An offset that is dropped already is reported as a skip by seg_reader_next. With
- * `ends`, the partition's end stays what it was. What seg_reader_next returned before is not valid any more.
- * Errors: EINVAL (not one of its partitions; behind the partition's end), EBUSY, ETIMEDOUT, and
- * seg_reader_next's. One thread at a time. One read-only script. */
+/* Go on at this offset of this partition: messages read ahead of it are forgotten, and those of
+ * other partitions stay. An offset that is dropped already is reported as a skip by
+ * seg_reader_next. With `ends`, the partition's end stays what it was. What seg_reader_next
+ * returned before is not valid any more. Nothing is read before the first seg_reader_next, so a
+ * seek right after the opening costs no reading elsewhere. Errors: EINVAL (not one of its
+ * partitions; behind the partition's end), EBUSY, ETIMEDOUT, and seg_reader_next's. One thread at
+ * a time. One read-only script. */
 SEG_API seg_status seg_reader_seek(seg_reader *r, uint32_t partition, uint64_t offset,
                                    seg_error *err);
 
@@ -172,7 +172,7 @@ typedef struct seg_reader_place {
     uint64_t at;    /* the next message that is returned has this offset, or a later one */
 } seg_reader_place;
 /* The i-th of its partitions, in the order of the options; `out` is written where there is one.
- * False past the end. One thread at a time, in the order of the other calls. No server operation. */
+ * False past the end. One thread at a time, as the other calls. No server operation. */
 SEG_API bool seg_reader_place_at(const seg_reader *r, size_t i, seg_reader_place *out);
 
 /* Counters since open: set `size` with SEG_INIT. Any thread. */

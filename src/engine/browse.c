@@ -89,6 +89,7 @@ bool sg_browse_skip(seg_reader *r, sg_track *t, seg_skip_why why, uint64_t first
     if (s == NULL)
         return false;
     s->skip = (seg_skip){why, t->partition, sg_eras_of(&t->eras, first), first, end - first};
+    s->at = why != SEG_SKIP_LOST ? end : t->at < first ? t->at : first;
     if (why == SEG_SKIP_LOST)
         r->stats.lost += end - first;
     else
@@ -111,6 +112,15 @@ static void let_go(seg_reader *r, sg_stretch *s) {
 
 /* ---- the loop thread ------------------------------------------------------------------------ */
 
+/* Why there is no answer, where a connection is missing. */
+static void note_connections(seg_reader *r) {
+    const sg_conn *conns[] = {r->client->commands, r->fetch.conn};
+    r->down.status = SEG_OK;
+    for (size_t i = 0; i < sizeof conns / sizeof conns[0]; i++)
+        if (!sg_conn_up(conns[i]) && sg_conn_last_error(conns[i])->status != SEG_OK)
+            r->down = *sg_conn_last_error(conns[i]);
+}
+
 static int64_t run(void *arg, int64_t now) {
     seg_reader *r = arg;
     seg_error err;
@@ -123,6 +133,7 @@ static int64_t run(void *arg, int64_t now) {
         if (r->fault.status == SEG_OK)
             sg_browse_fail(r, &err);
     } else if (r->fault.status == SEG_OK) {
+        note_connections(r);
         int64_t check = sg_browse_check(r, now), read = sg_browse_read(r, now);
         due = check < read ? check : read;
     }
@@ -232,7 +243,7 @@ static uint64_t start_of(const seg_reader_options *o, const sg_ends *e) {
 static bool make_track(seg_reader *r, size_t i, sg_ends *e, const seg_reader_options *o) {
     sg_track *t = &r->tracks[i];
     sg_key key = sg_key_log(r->stream.ns, r->stream.name, e->partition);
-    *t = (sg_track){.reader = r, .partition = e->partition, .eras = e->eras, .end = e->next};
+    *t = (sg_track){.reader = r, .partition = e->partition, .eras = e->eras};
     e->eras = (sg_eras){NULL, 0};
     t->key = sg_strdup(key.text);
     t->known = (seg_id){sg_eras_before(&t->eras, e->next), e->next};
@@ -362,19 +373,17 @@ static void show(seg_reader *r, sg_stretch *s, const seg_message **out) {
 }
 
 static seg_status no_answer(const seg_reader *r, seg_error *err) {
-    if (r->refusal.status != SEG_OK)
-        return sg_fail(err, r->refusal.status, "%s", r->refusal.text);
-    return sg_fail(
-        err, SEG_ETIMEDOUT,
-        "no answer from the server within the command timeout; the call may be made again");
+    if (r->down.status != SEG_OK)
+        return sg_fail(err, SEG_ECONN, "%s", r->down.text);
+    return sg_fail(err, SEG_ETIMEDOUT, "no answer from the server within the command timeout%s%s",
+                   r->refusal.status != SEG_OK ? ": " : "",
+                   r->refusal.status != SEG_OK ? r->refusal.text : "");
 }
 
 /* Lock held. Its skip was reached. */
 static seg_status tell(seg_reader *r, sg_stretch *s, seg_error *err) {
     seg_skip skip = s->skip;
-    s->track->place.at = skip.why == SEG_SKIP_LOST
-                             ? (skip.first < s->track->place.at ? skip.first : s->track->place.at)
-                             : skip.first + skip.count;
+    s->track->place.at = s->at;
     let_go(r, s);
     if (r->on_skip == NULL)
         return skip_error(&skip, err);
@@ -476,30 +485,40 @@ typedef struct move {
     sg_track *track;
     sg_ends *ends;
     uint64_t offset;
+    bool starved;
 } move;
 
-/* Loop thread. */
-static void place(void *arg) {
-    const move *m = arg;
-    seg_reader *r = m->reader;
-    sg_track *t = m->track;
-    sg_mutex_lock(&r->lock);
+/* Lock held. What was read ahead of it is not wanted, but what was lost is to be told. */
+static void forget_queued(seg_reader *r, sg_track *t) {
     for (sg_node *n = r->queue.head.next, *after; n != &r->queue.head; n = after) {
         sg_stretch *s = SG_OF(n, sg_stretch, node);
         after = n->next;
-        if (s->track != t)
+        if (s->track != t || (s->block == NULL && s->skip.why == SEG_SKIP_LOST))
             continue;
         sg_list_remove(n);
         let_go(r, s);
     }
-    sg_eras_fini(&t->eras);
-    t->eras = m->ends->eras;
-    m->ends->eras = (sg_eras){NULL, 0};
+}
+
+/* Loop thread. */
+static void place(void *arg) {
+    move *m = arg;
+    seg_reader *r = m->reader;
+    bool lost;
+    sg_track *t = m->track;
+    sg_mutex_lock(&r->lock);
+    forget_queued(r, t);
     t->serial++;
-    t->end = m->ends->next;
-    t->known = (seg_id){sg_eras_before(&t->eras, t->end), t->end};
+    m->starved = !sg_browse_renew(r, t, m->ends->next, &m->ends->eras, &lost);
+    if (m->starved) {
+        sg_mutex_unlock(&r->lock);
+        return;
+    }
     sg_browse_place(t, m->offset);
-    t->goal = t->end < t->stop ? t->end : t->stop;
+    for (sg_node *n = r->queue.head.next; n != &r->queue.head; n = n->next)
+        if (SG_OF(n, sg_stretch, node)->track == t)
+            SG_OF(n, sg_stretch, node)->at = m->offset;
+    t->goal = m->ends->next < t->stop ? m->ends->next : t->stop;
     t->place.at = m->offset;
     sg_mutex_unlock(&r->lock);
     sg_loop_wake(&r->actor);
@@ -521,7 +540,9 @@ static seg_status seek(seg_reader *r, sg_track *t, uint64_t offset, seg_error *e
         let_go(r, r->current);
         r->current = NULL;
         sg_mutex_unlock(&r->lock);
-        sg_loop_call(r->client->loop, place, &(move){r, t, a.all, offset});
+        move m = {.reader = r, .track = t, .ends = a.all, .offset = offset};
+        sg_loop_call(r->client->loop, place, &m);
+        s = m.starved ? sg_fail_nomem(err) : SEG_OK;
     }
     sg_ends_free(&a);
     return s;

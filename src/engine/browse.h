@@ -1,24 +1,24 @@
-/* browse.h - a seg_reader: partitions read without a group. browse.c is what the application calls;
- * the rest is the loop thread's: browse_read.c asks for entries and takes what comes, browse_check.c
- * compares with what the server knows.
+/* browse.h - a seg_reader: partitions read without a group. browse.c is what the application
+ * calls; the rest is the loop thread's: browse_read.c asks for entries and takes what comes,
+ * browse_check.c compares with what the server knows.
  *
- *   loop thread                                                application
- *   cursor_read ─> track: eras, end ───┐
- *   XREAD ─> entries ─> blocks ────────┴─> queue of stretches ─> seg_reader_next
+ * loop thread                                                application cursor_read ─> track:
+ * eras, end ───┐ XREAD ─> entries ─> blocks ────────┴─> queue of stretches ─> seg_reader_next
  *
- * A track is one partition, and where reading goes on in it. It has two places, as an entry that is
- * none of ours can lie in the way:
+ * A track is one partition, and where reading goes on in it. It has two places, as an entry that
+ * is none of ours can lie in the way:
  *
  *      1-3 [0 1 2 3]   1-5 foreign   1-9 [4 ... 9]        end 10
  *                   ^ at: 4       ^ from: behind 1-5
  *
- * `from` is what the next XREAD goes on behind. `at` is the next message: what the next entry of ours
- * begins with. Where it begins with a later one, those between are gone, and what the server says of
- * the partition after that tells why. A foreign entry behind the end is left to whoever appends next,
- * who takes it out; nobody may wait behind it meanwhile, as what is stored then comes before it.
+ * `from` is what the next XREAD goes on behind. `at` is the next message: what the next entry of
+ * ours begins with. Where it begins with a later one, those between are gone, and what the server
+ * says of the partition after that tells why. A foreign entry behind the end is left to whoever
+ * appends next, who takes it out; nobody may wait behind it meanwhile, as what is stored then
+ * comes before it.
  *
- * The order of what is told follows from there being one queue: what is found out about a partition,
- * is queued behind the messages that were read of it before. */
+ * The order of what is told follows from there being one queue: what is found out about a
+ * partition, is queued behind the messages that were read of it before. */
 #ifndef SG_ENGINE_BROWSE_H
 #define SG_ENGINE_BROWSE_H
 #include <stdatomic.h>
@@ -44,7 +44,6 @@ typedef struct sg_track {
     uint64_t at;   /* the next one */
     seg_id from;   /* XREAD goes on there: the first offset wanted, and the era of the one before */
     seg_id known;  /* there were messages up to here, exclusive, the last of that era */
-    uint64_t end;  /* the log's, as it was told last */
     uint64_t goal; /* up to where it is read in its turn */
     uint64_t stop; /* nothing from here on is wanted; UINT64_MAX: all is */
     uint64_t serial; /* of its place: another one after a seek */
@@ -66,8 +65,8 @@ typedef struct sg_track {
 typedef struct sg_stretch {
     sg_node node;
     sg_track *track;
-    sg_block *block; /* NULL: a skip */
-    uint64_t at, end;
+    sg_block *block;  /* NULL: a skip */
+    uint64_t at, end; /* of a skip: `at` is where reading goes on */
     seg_skip skip;
 } sg_stretch;
 
@@ -102,6 +101,7 @@ struct seg_reader {
     uint64_t ended;    /* nothing more was there, asked in this call */
     int64_t heard;     /* when the server answered last */
     seg_error refusal; /* the last one that may pass */
+    seg_error down;    /* why a connection is not up */
     seg_error fault;   /* why it is over */
     seg_reader_stats stats;
 
@@ -152,7 +152,12 @@ void sg_browse_doubt(sg_track *t);
 /* Reading goes on at this offset, of whose message before it the era is known to the eras. */
 void sg_browse_place(sg_track *t, uint64_t at);
 
-/* Ask about the tracks in doubt, and whether the stream is there (browse_check.c). When to be called again. */
+/* What the server says of it now: what is lost is queued as a skip, with the eras that there are.
+ * False: no memory. `lost`: something is. */
+bool sg_browse_renew(seg_reader *r, sg_track *t, uint64_t next, sg_eras *eras, bool *lost);
+
+/* Ask about the tracks in doubt, and whether the stream is there (browse_check.c). When to be
+ * called again. */
 int64_t sg_browse_check(seg_reader *r, int64_t now);
 /* Nothing came: is it time to look whether all is still there? */
 void sg_browse_look(seg_reader *r, int64_t now);
@@ -162,8 +167,8 @@ int64_t sg_browse_read(seg_reader *r, int64_t now);
 /* All has been read up to the stops, and is in the queue at least. */
 bool sg_browse_is_done(seg_reader *r);
 
-/* First in a result function: counts the request as ended, takes the lock. False: it is closed, and was
- * freed or will be. */
+/* First in a result function: counts the request as ended, takes the lock. False: it is closed,
+ * and was freed or will be. */
 bool sg_browse_enter(seg_reader *r);
 void sg_browse_leave(seg_reader *r);
 #endif

@@ -1,7 +1,8 @@
 /* A reader's loop side: what it knows of its partitions, compared with what the server says.
  *
- * A partition is in doubt on each new connection, and where what was read of it does not fit. While it
- * is, nothing more is taken of it, so what is compared is what was known when it was asked. */
+ * A partition is in doubt on each new connection, and where what was read of it does not fit.
+ * While it is, nothing more is taken of it, so what is compared is what was known when it was
+ * asked. */
 #include <inttypes.h>
 #include <string.h>
 
@@ -73,21 +74,24 @@ typedef struct errand {
     uint64_t serial, life;
 } errand;
 
-/* All before `known` was there. False: no memory. `lost`: some of it is not any more. The log's next
- * messages have the offsets of those that are gone, in another era. */
-static bool compare_known(seg_reader *r, sg_track *t, uint64_t next, sg_eras *eras, bool *lost) {
+/* All before `known` was there. Where some of it is lost, the log's next messages have the offsets
+ * of what is gone, in another era. */
+bool sg_browse_renew(seg_reader *r, sg_track *t, uint64_t next, sg_eras *eras, bool *lost) {
     uint64_t first;
     *lost = sg_eras_lost(eras, &t->eras, t->known.era, t->known.offset, next, &first);
-    if (!*lost)
-        return sg_eras_follow(&t->eras, eras);
-    if (!sg_browse_skip(r, t, SEG_SKIP_LOST, first, t->known.offset))
+    if (*lost && !sg_browse_skip(r, t, SEG_SKIP_LOST, first, t->known.offset))
         return false;
-    sg_eras_fini(&t->eras);
-    t->eras = *eras;
-    *eras = (sg_eras){NULL, 0};
-    t->known = (seg_id){sg_eras_before(&t->eras, first), first};
-    t->stop = t->stop != UINT64_MAX && t->stop > first ? first : t->stop;
-    sg_browse_place(t, t->at < first ? t->at : first);
+    if (!*lost && !sg_eras_follow(&t->eras, eras))
+        return false;
+    if (*lost) {
+        sg_eras_fini(&t->eras);
+        t->eras = *eras;
+        *eras = (sg_eras){NULL, 0};
+        t->stop = t->stop != UINT64_MAX && t->stop > first ? first : t->stop;
+        sg_browse_place(t, t->at < first ? t->at : first);
+    }
+    if (*lost || t->known.offset < next)
+        t->known = (seg_id){sg_eras_before(&t->eras, next), next};
     return true;
 }
 
@@ -130,11 +134,8 @@ static bool resolve(seg_reader *r, sg_track *t, uint64_t first, uint64_t next) {
 
 static bool compare(seg_reader *r, sg_track *t, const sg_cursor_answer *a, sg_eras *eras) {
     bool lost;
-    if (!compare_known(r, t, a->next, eras, &lost) || !resolve(r, t, a->first, a->next))
+    if (!sg_browse_renew(r, t, a->next, eras, &lost) || !resolve(r, t, a->first, a->next))
         return false;
-    t->end = a->next;
-    if (t->known.offset < a->next)
-        t->known = (seg_id){sg_eras_before(&t->eras, a->next), a->next};
     if (lost || t->at >= t->goal || t->goal > a->next)
         t->goal = a->next;
     if (t->goal > t->stop)

@@ -1,10 +1,10 @@
 /* A reader's loop side: entries asked for, and taken.
  *
- * Two kinds of reads. Up to the goals, which are ends that were known: partition by partition, one XREAD
- * for as many of them as there is room for, so that all but the last are read up to their goal by it.
- * Then, where the application waits, behind the ends: of all partitions in pieces, so that what came
- * meanwhile cannot be more than there is room for, and where that brings nothing, of all at once,
- * waiting. */
+ * Two kinds of reads. Up to the goals, which are ends that were known: partition by partition, one
+ * XREAD for as many of them as there is room for, so that all but the last are read up to their
+ * goal by it. Then, where the application waits, behind the ends: of all partitions in pieces, so
+ * that what came meanwhile cannot be more than there is room for, and where that brings nothing,
+ * of all at once, waiting. */
 #include <string.h>
 
 #include "base/alloc.h"
@@ -30,10 +30,7 @@ static void pause_reading(seg_reader *r) {
 
 /* Is its ID one of the log's part that is known? */
 static bool within(const sg_track *t, uint64_t era, uint64_t offset) {
-    if (offset == UINT64_MAX || t->end == 0)
-        return false;
-    uint64_t last = t->end - 1, of = sg_eras_of(&t->eras, last);
-    return era < of || (era == of && offset <= last);
+    return era < t->known.era || (era == t->known.era && offset < t->known.offset);
 }
 
 static void count_foreign(seg_reader *r, const sg_track *t, const char *why) {
@@ -76,8 +73,8 @@ static bool foreign(seg_reader *r, sg_track *t, const sg_entry *e, const char *w
 
 typedef enum taken { TAKEN, ENOUGH, NO_MEMORY } taken;
 
-/* Compressed entries may be few bytes that stand for many: of one answer no more is unpacked than may
- * be read ahead, but for the first. The others are asked for again. */
+/* Compressed entries may be few bytes that stand for many: of one answer no more is unpacked than
+ * may be read ahead, but for the first. The others are asked for again. */
 static bool unpacks_enough(seg_reader *r, size_t bytes) {
     struct sg_browse_fetch *f = &r->fetch;
     if (f->unpacked > 0 && f->unpacked + bytes > r->max_prefetch)
@@ -86,8 +83,8 @@ static bool unpacks_enough(seg_reader *r, size_t bytes) {
     return false;
 }
 
-/* Checks what came, without the lock, as it takes a while. From one that is not to be unpacked now on,
- * nothing is taken. */
+/* Checks what came, without the lock, as it takes a while. From one that is not to be unpacked now
+ * on, nothing is taken. */
 static void open_all(seg_reader *r) {
     struct sg_browse_fetch *f = &r->fetch;
     sg_entries *in = &f->entries;
@@ -166,7 +163,8 @@ static bool take_track(seg_reader *r, size_t i, sg_entry *all, size_t n) {
     return f->behind || t->at >= t->goal;
 }
 
-/* Nothing of it has come. False: it was not at its goal, so it is asked about before others are read. */
+/* Nothing of it has come. False: it was not at its goal, so it is asked about before others are
+ * read. */
 static bool find_hollow(seg_reader *r, size_t i) {
     sg_track *t = asker(r, i);
     if (t == NULL)
@@ -213,8 +211,8 @@ static void refused(seg_reader *r, const sg_result *res) {
     r->fetch.not_before = sg_clock_ms() + sg_backoff_next(&r->fetch.backoff, &r->client->rng);
 }
 
-/* What came from behind the ends. Where few of many had something, the next question waits until more
- * have; at most for 5 us a partition. */
+/* What came from behind the ends. Where few of many had something, the next question waits until
+ * more have; at most for 5 us a partition. */
 static void came(seg_reader *r, int64_t now) {
     struct sg_browse_fetch *f = &r->fetch;
     bool few = f->entries.count <= f->n / 8;

@@ -123,7 +123,8 @@ static bool fits(const sg_lane *lane, message *m) {
 }
 
 /* Lock held. Where a message goes that no partition was chosen for and that has no key: all of one
- * batch to one partition, then the next. A forwarded one has to come to the same partition each time, for only there it is known. */
+ * batch to one partition, then the next. A forwarded one has to come to the same partition each
+ * time, for only there it is known. */
 static sg_lane *lane_of(seg_producer *p, message *m) {
     const seg_bytes *key = &m->record.key;
     uint32_t n = p->stream.partitions;

@@ -1,5 +1,5 @@
-/* Every allocation of reading without a group fails in its turn: nothing is returned twice, left out, or
- * told of that did not happen. */
+/* Every allocation of reading without a group fails in its turn: nothing is returned twice, left
+ * out, or told of that did not happen. */
 #include "../integ/reader_rig.h"
 #include "memory_rig.h"
 

@@ -1,5 +1,5 @@
-/* reader_rig.h - what the tests of readers share: a server, a stream, a reader, and a notebook for the
- * skips that it tells of. */
+/* reader_rig.h - what the tests of readers share: a server, a stream, a reader, and a notebook for
+ * the skips that it tells of. */
 #ifndef SG_TEST_READER_RIG_H
 #define SG_TEST_READER_RIG_H
 #include <stdio.h>

@@ -1,4 +1,4 @@
-/* Reading without a group, where messages go away: each that is passed is told of, once, and why. */
+/* Reading without a group, where messages go away: each is told of, once, and why. */
 #include <pthread.h>
 
 #include "reader_rig.h"
@@ -195,8 +195,8 @@ TEST(damaged_entries) {
     desk_free(d);
 }
 
-/* One that somebody has put behind the end stays there, is counted once, and nobody waits behind it: who comes next takes it out, and what is stored then lies
- * before it. */
+/* One that somebody has put behind the end stays there, is counted once, and nobody waits behind
+ * it: who comes next takes it out, and what is stored then lies before it. */
 static void foreign_behind(const char *id) {
     desk *d = desk_new(2);
     seg_reader_options o = reading(d);
@@ -297,6 +297,28 @@ TEST(lost_before_it_was_read) {
     desk_free(d);
 }
 
+/* A seek finds it out as well, and what it asked for is of the log as it is now. */
+TEST(seeking_after_a_loss) {
+    desk *d = desk_new(1);
+    seg_reader_options o = reading(d);
+    seg_error err;
+    put(d, 0, 10);
+    server_do(d->s, "SAVE");
+    put(d, 10, 5);
+    open_reader(d, &o);
+    expect_run(d->r, 0, 0, 0, 12);
+    seg_producer_close(d->p);
+    go_back(d);
+    d->p = rig_producer(d->c, "s");
+    put(d, 100, 8);
+    CHECK_OK(seg_reader_seek(d->r, 0, 13, &err), &err);
+    expect_run(d->r, 0, 13, 103, 5);
+    expect_end(d->r);
+    CHECK_EQ(d->skips.n, 1);
+    check_skip(&d->skips, 0, SEG_SKIP_LOST, 0, 10, 5);
+    desk_free(d);
+}
+
 /* A restart that loses nothing: another era, and nothing to tell. */
 TEST(restart_without_loss) {
     desk *d = desk_new(4);
@@ -374,6 +396,33 @@ TEST(an_emptied_server) {
     open_reader(d, &o);
     go_back(d);
     expect_over(d, SEG_ENOENT);
+    desk_free(d);
+}
+
+/* No server is an error that says so, after which it goes on. */
+TEST(no_server) {
+    desk *d = desk_new(1);
+    seg_reader_options o = reading(d);
+    const seg_message *m;
+    seg_error err;
+    put(d, 0, 10);
+    server_do(d->s, "SAVE");
+    seg_client *c = d->c;
+    d->c = rig_client_within(d->s, 300);
+    open_reader(d, &o);
+    expect(d->r, 0, 0, 0);
+    expect_run(d->r, 0, 1, 1, 9);
+    server_kill9(d->s);
+    CHECK_STATUS(seg_reader_next(&m, d->r, 0, &err), SEG_ECONN, &err);
+    CHECK_STATUS(seg_reader_next(&m, d->r, 500, &err), SEG_ECONN, &err);
+    server_restart(d->s);
+    WAIT_FOR(RIG_MS, seg_reader_next(&m, d->r, 0, &err) == SEG_OK);
+    CHECK(m == NULL);
+    CHECK_EQ(d->skips.n, 0);
+    seg_reader_close(d->r);
+    d->r = NULL;
+    seg_client_close(d->c);
+    d->c = c;
     desk_free(d);
 }
 
