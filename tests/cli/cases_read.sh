@@ -330,6 +330,51 @@ case_dump_resume() {
     has err '^segmenter dump: .other.part. is there from a dump that was interrupted: '
 }
 
+# What a dump could not read is said, noted in it, and no other message is missing; so it is after a cut.
+case_dump_dropped() {
+    expect 0 segmenter stream create ring -p 2 --size 100 --on-full drop-oldest
+    seq 1 150 | sed 's/.*/k&:v&/' | expect 0 segmenter produce ring -K :
+    expect 1 segmenter dump ring cut --limit 10
+    cp cut.part early.part
+    for i in 1 2 3 4 5 6; do
+        seq 1 1000 | sed "s/.*/k&:w$i.&/"
+    done | expect 0 segmenter produce ring -K :
+    expect 1 segmenter dump ring cut --resume
+    has err '^segmenter dump: partition 1, offset 0 to [0-9]+: dropped to keep the stream.s bound '
+    has err 'the dump is complete, but for [0-9]+ messages that could not be read: 10 are in it$'
+    [ "$(grep -c '"dump":"skip"' cut)" -eq 2 ] || fail "not two skips: $(grep skip cut)"
+    total=$(head -n 1 cut | grep -o '"next":[0-9]*' | awk -F : '{ n += $2 } END { print n }')
+    has cut "\"dump\":\"end\",\"messages\":10,\"skipped\":$((total - 10)),"
+    expect 0 segmenter load --check cut
+    has err "the dump lacks $((total - 10)) messages"
+    expect 0 segmenter load copy cut -v
+    has err ' 10 messages loaded, and verified'
+    # Cut behind the skip, it is not told twice.
+    head -n 12 cut >early.part
+    has early.part '"dump":"skip"'
+    expect 1 segmenter dump ring early --resume
+    same cut early
+}
+
+# An entry that somebody takes out of the log.
+case_read_damaged() {
+    expect 0 segmenter stream create orders -p 1
+    for i in 1 2 3; do
+        echo "v$i" | expect 0 segmenter produce orders
+    done
+    tool=$(command -v redis-cli || command -v valkey-cli) || fail "no redis-cli and no valkey-cli"
+    expect 0 "$tool" -s "${SEGMENTER_URL#unix://}" XDEL "sg:{$SEGMENTER_NAMESPACE/orders/0}:log" 1-1
+    has out '^1$'
+    shown get orders 0 1
+    shown get orders 0 0 -n 3 -f '%v\n'
+    shown tail orders -f '%v\n'
+    shown grep orders v -c
+    shown dump orders file
+    shown load --check file
+    golden read_damaged.txt shown.txt
+    has file '"dump":"skip","partition":0,"era":1,"first":1,"count":1,"why":"missing"'
+}
+
 # Loaded up to any message, it goes on behind that, exactly once.
 case_load_resume() {
     expect 0 segmenter stream create orders -p 3
