@@ -90,9 +90,9 @@ case_tail_follow() {
     expect 0 segmenter stream create orders -p 2
     echo before | expect 0 segmenter produce orders
     start seen tail orders -F -f '%v\n'
-    eventually 20 has_line seen before
+    eventually 20 holds_line seen before
     echo after | expect 0 segmenter produce orders
-    eventually 20 has_line seen after
+    eventually 20 holds_line seen after
     kill -INT "$child"
     ended "$child" 0
     start some tail orders -F -o latest -n 2 -f '%v\n'
@@ -106,7 +106,7 @@ case_tail_follow() {
     ended "$child" 3
 }
 
-has_line() {
+holds_line() {
     grep -qx "$2" "$1"
 }
 
