@@ -164,6 +164,10 @@ __attribute__((format(printf, 2, 3))) static cli_dump_item fault(cli_dump_file *
 }
 
 bool cli_dump_may_begin(seg_bytes start) {
+    /* So few bytes of a compressed one do not tell yet that it is. */
+    if (start.len < 4 && memcmp(start.len ? start.data : "", "\x28\xb5\x2f", start.len) == 0) {
+        return true;
+    }
     size_t len = start.len < sizeof beginning - 1 ? start.len : sizeof beginning - 1;
     return memcmp(start.len ? start.data : "", beginning, len) == 0;
 }
