@@ -21,10 +21,10 @@
     X(OK, 0, "done")                                                                               \
     X(FAILURE, 1, "failure; the message says what was done before it")                             \
     X(USAGE, 2, "wrong usage, nothing was done")                                                   \
-    X(NOT_FOUND, 3, "no such stream, group or dead letter")                                        \
+    X(NOT_FOUND, 3, "no such stream, group, message or dead letter")                               \
     X(CONFLICT, 4, "exists with other settings, or is in use")                                     \
     X(CONNECTION, 5, "no connection to the server, or no permission on it")                        \
-    X(NOTHING, 7, "consume ended and nothing had arrived")
+    X(NOTHING, 7, "nothing was found, or arrived")
 
 /* Of the commands that look for a monitor, which are `probe`: what monitoring plugins end with. */
 #define CLI_PROBE_MAP(X)                                                                           \

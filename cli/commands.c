@@ -12,6 +12,11 @@
     X(stream_rm)                                                                                   \
     X(produce)                                                                                     \
     X(consume)                                                                                     \
+    X(tail)                                                                                        \
+    X(get)                                                                                         \
+    X(grep)                                                                                        \
+    X(dump_command)                                                                                \
+    X(load)                                                                                        \
     X(group_ls)                                                                                    \
     X(group_describe)                                                                              \
     X(group_members)                                                                               \

@@ -6,6 +6,7 @@
 #include "format.h"
 #include "json.h"
 #include "listing.h"
+#include "printer.h"
 #include "text.h"
 
 enum {
@@ -13,16 +14,6 @@ enum {
     KEY_SHOWN = 32,
     ERROR_SHOWN = 120
 };
-
-/* `what` for people: "-" where there is nothing, an end of "..." where it is too long. */
-static void shorten(char *out, size_t cap, seg_bytes what) {
-    cli_text_clean(out, cap - 3, what);
-    if (what.len == 0) {
-        memcpy(out, "-", 2);
-    } else if (what.len > strlen(out)) {
-        memcpy(out + strlen(out), "...", 4);
-    }
-}
 
 /* ---- ls -------------------------------------------------------------------------------------- */
 
@@ -136,48 +127,24 @@ typedef struct showing {
     bool json, templated;
 } showing;
 
-static void show_text(const char *name, const char *text) {
-    printf("%-13s %s\n", name, text);
-}
-
-static void show_headers(const seg_message *m) {
-    seg_bytes name, value;
-    for (size_t i = 0; seg_message_header(m, i, &name, &value); i++) {
-        char left[256], right[1024];
-        shorten(left, sizeof left, name);
-        shorten(right, sizeof right, value);
-        printf("%-13s %s: %s\n", "header", left, right);
-    }
-}
-
 static void show_block(const seg_letter *letter) {
     char text[1024];
     cli_letter_id(text, &letter->at);
-    show_text("letter", text);
+    cli_show_text("letter", text);
     cli_letter_id(text, &letter->origin);
-    show_text("origin", text);
+    cli_show_text("origin", text);
     printf("%-13s %" PRIu32 "\n", "attempts", letter->attempts);
-    show_text("reason", letter->reason);
-    shorten(text, sizeof text, (seg_bytes){letter->error, strlen(letter->error)});
-    show_text("error", text);
+    cli_show_text("reason", letter->reason);
+    cli_shorten(text, sizeof text, (seg_bytes){letter->error, strlen(letter->error)});
+    cli_show_text("error", text);
     cli_text_time(text, letter->first_failed);
-    show_text("first failed", text);
+    cli_show_text("first failed", text);
     cli_text_time(text, letter->last_failed);
-    show_text("last failed", text);
+    cli_show_text("last failed", text);
     if (letter->replaying) {
         printf("%-13s to %s, interrupted\n", "replaying", letter->replaying);
     }
-    cli_text_time(text, seg_message_timestamp(letter->message));
-    show_text("timestamp", text);
-    shorten(text, sizeof text, seg_message_key(letter->message));
-    show_text("key", text);
-    show_headers(letter->message);
-    seg_bytes value = seg_message_value(letter->message);
-    printf("%-13s %zu byte%s\n", "value", value.len, value.len == 1 ? "" : "s");
-    if (value.len) {
-        fwrite(value.data, 1, value.len, stdout);
-        fputc('\n', stdout);
-    }
+    cli_show_content(letter->message);
 }
 
 static bool show_letter(const seg_letter *letter, void *arg) {

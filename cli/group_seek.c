@@ -4,9 +4,8 @@
 #include <string.h>
 
 #include "listing.h"
+#include "partitions.h"
 #include "place.h"
-
-enum { PARTITIONS_MAX = 4096 };
 
 typedef struct seek_opts {
     const char *stream;
@@ -83,30 +82,6 @@ static bool read_place(seg_seek_options *opts, const char *text) {
     return true;
 }
 
-/* The caller frees `*out`. */
-static bool read_partitions(uint32_t **out, const cli_list *list) {
-    uint32_t *partitions = cli_alloc(list->n, sizeof *partitions);
-    for (size_t i = 0; i < list->n; i++) {
-        int64_t n;
-        if (!cli_number_parse(list->items[i], &n) || n >= PARTITIONS_MAX) {
-            cli_usage("--partition takes a number from 0 to %d, not '%s'", PARTITIONS_MAX - 1,
-                      list->items[i]);
-            free(partitions);
-            return false;
-        }
-        partitions[i] = (uint32_t)n;
-        for (size_t k = 0; k < i; k++) {
-            if (partitions[k] == partitions[i]) {
-                cli_usage("--partition %" PRIu32 " is given twice", partitions[i]);
-                free(partitions);
-                return false;
-            }
-        }
-    }
-    *out = partitions;
-    return true;
-}
-
 /* ---- What comes of it ------------------------------------------------------------------------ */
 
 static void print_plan(const cli_run *run, const seg_seek_plan *plan) {
@@ -164,7 +139,7 @@ static int run_seek(const cli_run *run) {
     opts.execute = o->execute;
     opts.while_active = o->while_active;
     uint32_t *partitions;
-    if (!read_place(&opts, o->to) || !read_partitions(&partitions, &o->partitions)) {
+    if (!read_place(&opts, o->to) || !cli_partitions_parse(&partitions, &o->partitions)) {
         return CLI_USAGE;
     }
     opts.partitions = o->partitions.n ? partitions : NULL;

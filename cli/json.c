@@ -6,6 +6,7 @@
 
 #include "base64.h"
 #include "cli.h"
+#include "json_line.h"
 
 static json_t *must(json_t *value) {
     if (!value) {
@@ -107,18 +108,10 @@ void cli_json_content(json_t *object, const seg_message *m) {
 }
 
 void cli_json_message(FILE *out, const seg_message *m, const cli_json_origin *origin) {
-    seg_delivery d = seg_message_delivery(m);
-    json_t *object = cli_json_object();
-    cli_json_text(object, "stream", origin->stream);
-    cli_json_number(object, "partition", d.partition);
-    cli_json_number(object, "era", d.id.era);
-    cli_json_number(object, "offset", d.id.offset);
-    cli_json_content(object, m);
-    cli_json_number(object, "attempt", d.attempt);
-    cli_json_text(object, "group", origin->group);
-    cli_json_text(object, "member", origin->member);
-    cli_json_number(object, "epoch", d.epoch);
-    cli_json_print(out, object);
+    cli_buf line = {0};
+    cli_json_line(&line, m, origin);
+    fwrite(line.data, 1, line.len, out);
+    cli_buf_fini(&line);
 }
 
 /* ---- Reading messages ------------------------------------------------------------------------ */

@@ -27,7 +27,7 @@ void cli_json_print(FILE *out, json_t *object);
 
 typedef struct cli_json_origin {
     const char *stream;
-    const char *group;
+    const char *group; /* NULL: read without one, and the line ends with the headers */
     const char *member;
 } cli_json_origin;
 

@@ -181,7 +181,8 @@ bool cli_parse_rest(cli_opt_set *set) {
 
 static const cli_opt *find(const cli_parser *p, const char *name, size_t len, char letter,
                            const cli_opt_set **set) {
-    for (size_t s = 0; s < p->n_sets; s++) {
+    /* The command's own come first: grep -v is what everybody takes it for. */
+    for (size_t s = p->n_sets; s-- > 0;) {
         for (size_t i = 0; i < p->sets[s].n; i++) {
             const cli_opt *opt = &p->sets[s].opts[i];
             bool hit = name ? strlen(opt->name) == len && memcmp(opt->name, name, len) == 0

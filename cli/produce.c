@@ -204,7 +204,9 @@ static outcome send_json(job *j, seg_bytes line, uint64_t number) {
         cli_failure("%s:%" PRIu64 ": %s", j->input, number, fault);
         return FAULT;
     }
-    outcome result = send_record(j, &r.record, number);
+    /* Of a dump, the lines that describe it are no messages. */
+    bool message = !json_object_get(r.root, "dump");
+    outcome result = message ? send_record(j, &r.record, number) : DONE;
     cli_json_record_fini(&r);
     return result;
 }

@@ -12,8 +12,9 @@ static atomic_bool talk;
 static void report_log(seg_log_level level, const char *event, const char *text, void *arg) {
     (void)level;
     (void)arg;
-    /* A consumer's end is the error of its next call, and reported there. */
-    if (atomic_load(&talk) && strcmp(event, "consumer-failed") != 0) {
+    /* A consumer's end is the error of its next call, and what a reader passes over is told by a callback:
+     * both are reported there. */
+    if (atomic_load(&talk) && strcmp(event, "consumer-failed") != 0 && strcmp(event, "skip") != 0) {
         cli_note("%s: %s", event, text);
     }
 }

@@ -14,6 +14,7 @@ static atomic_int caught; /* read by any thread */
 static int wake[2] = {-1, -1};
 static int again[2] = {-1, -1}; /* the second signal, where somebody asked for it */
 static _Atomic(seg_consumer *) to_stop;
+static _Atomic(seg_reader *) reader_to_stop;
 
 static void set_all(void (*handler)(int)) {
     for (size_t i = 0; i < N_SIGNALS; i++) {
@@ -39,6 +40,10 @@ static void handle(int sig) {
     seg_consumer *consumer = atomic_load(&to_stop);
     if (consumer) {
         seg_consumer_stop(consumer);
+    }
+    seg_reader *reader = atomic_load(&reader_to_stop);
+    if (reader) {
+        seg_reader_stop(reader);
     }
     ssize_t written = write(wake[1], "", 1);
     (void)written;
@@ -78,5 +83,12 @@ void cli_signals_stop(seg_consumer *consumer) {
     /* A signal between the consumer's opening and this call saw no consumer to stop. */
     if (consumer && atomic_load(&caught)) {
         seg_consumer_stop(consumer);
+    }
+}
+
+void cli_signals_stop_reader(seg_reader *reader) {
+    atomic_store(&reader_to_stop, reader);
+    if (reader && atomic_load(&caught)) {
+        seg_reader_stop(reader);
     }
 }

@@ -22,5 +22,6 @@ int cli_signals_second(void);
 
 /* Also stop this consumer when one comes, or at once where one came already; NULL: none. */
 void cli_signals_stop(seg_consumer *consumer);
+void cli_signals_stop_reader(seg_reader *reader); /* the same for a reader */
 
 #endif

@@ -10,7 +10,8 @@ case_help() {
         "dlq show" "dlq replay" "dlq drop" "server" "demo" "bench" "bench produce" "bench consume" \
         "bench sync" "bench e2e" "bench rebalance" "bench idle" "group members" "context" \
         "context add" "context ls" "context select" "context rm" "completion" "top" "stream where" \
-        "check" "check connection" "check stream" "check group" "check dlq" "doctor" "exporter"; do
+        "check" "check connection" "check stream" "check group" "check dlq" "doctor" "exporter" \
+        "tail" "get" "grep" "dump" "load"; do
         # shellcheck disable=SC2086 # two words
         expect 0 segmenter $command --help
         golden "help-$(echo "$command" | tr ' ' -).txt" out
