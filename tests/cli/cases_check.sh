@@ -80,8 +80,8 @@ case_check_members() {
     has out 'members is 1, less than 2'
     kill -TERM "$member"
     ended "$member" 0
-    seq 1 20 >numbers
-    expect 0 segmenter produce orders numbers
+    seq 1 20 | sed 's/.*/key &:value/' >keyed # to both partitions
+    expect 0 segmenter produce orders -K : keyed
     expect 2 segmenter check group g -s orders --format nagios
     has out '^SEGMENTER GROUP CRITICAL - partitions 0-1 orphaned: .* lag=20;;;0 age=[0-9.]+s;60;;0 members=0;;;0$'
 }

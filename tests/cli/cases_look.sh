@@ -2,8 +2,8 @@
 
 # ---- Listings ----------------------------------------------------------------------------------------
 
-# shown NAME ARGS...: append the command line and what it printed to a file.
-shown() {
+# recorded NAME ARGS...: append the command line and what it printed to a file.
+recorded() {
     file=$1
     shift
     expect 0 segmenter "$@"
@@ -14,15 +14,15 @@ case_listing_forms() {
     expect 0 segmenter stream create b -p 2 --size 10
     expect 0 segmenter stream create a -p 1 --size 30 --on-full reject
     printf '1\n2\n3\n' | expect 0 segmenter produce a
-    shown forms.txt stream ls --columns stream,messages,max_messages
-    shown forms.txt stream ls --columns stream,max_messages --sort max_messages
-    shown forms.txt stream ls --columns stream,max_messages --sort -max_messages --json
-    shown forms.txt stream ls --columns on_full,stream --csv --sort -stream
-    shown forms.txt stream info b --partitions --json
-    shown forms.txt stream info b --columns partition,slot
-    shown forms.txt group ls --csv
-    shown forms.txt group ls
-    shown forms.txt group ls --json
+    recorded forms.txt stream ls --columns stream,messages,max_messages
+    recorded forms.txt stream ls --columns stream,max_messages --sort max_messages
+    recorded forms.txt stream ls --columns stream,max_messages --sort -max_messages --json
+    recorded forms.txt stream ls --columns on_full,stream --csv --sort -stream
+    recorded forms.txt stream info b --partitions --json
+    recorded forms.txt stream info b --columns partition,slot
+    recorded forms.txt group ls --csv
+    recorded forms.txt group ls
+    recorded forms.txt group ls --json
     golden forms.txt forms.txt
     for args in "--columns nothing" "--columns stream,stream" "--columns stream," "--sort -nothing" \
         "--json --csv"; do
@@ -66,12 +66,12 @@ case_listing_hostile() {
 
 case_where() {
     expect 0 segmenter stream create orders -p 8
-    shown where.txt stream where orders ann
+    recorded where.txt stream where orders ann
     expect 0 segmenter group seek readers -s orders --to start --execute
     start held.out consume orders -g readers --member m1
     eventually 20 owns orders readers m1
-    shown where.txt stream where orders ann --json
-    shown where.txt stream where orders '' --columns partition,hash,owner
+    recorded where.txt stream where orders ann --json
+    recorded where.txt stream where orders '' --columns partition,hash,owner
     sed -i 's/"slot":[0-9]*/"slot":SLOT/; s/  *[0-9]*  -      -      -      -$/ SLOT/' where.txt
     golden where.txt where.txt
     expect 3 segmenter stream where orders ann -g nobody
@@ -120,9 +120,9 @@ case_health() {
     { echo "\$ segmenter group describe slow -s jobs --window 0"; sed 's/ [0-9]*  -      damaged/ N  -      damaged/' out; } >health.txt
     expect 0 segmenter group describe slow -s jobs --window 0 --json
     { echo "\$ segmenter group describe slow -s jobs --window 0 --json"; sed 's/"epoch":[0-9]*/"epoch":N/g' out; } >>health.txt
-    shown health.txt group ls
-    shown health.txt stream info jobs --json
-    shown health.txt stream ls --columns stream,messages,status
+    recorded health.txt group ls
+    recorded health.txt stream info jobs --json
+    recorded health.txt stream ls --columns stream,messages,status
     golden health.txt health.txt
 }
 
