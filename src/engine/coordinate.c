@@ -310,7 +310,9 @@ static void wind_up(seg_consumer *c, int64_t now) {
     bool settled = true, fault = c->fault.status != SEG_OK;
     for (size_t i = 0; i < c->n_owned; i++) {
         sg_holding *h = c->owned[i];
-        bool fresh = h->state == SG_ACTIVE;
+        /* Also one whose acquire is under way: it would begin, and announce, behind our good-bye, and its
+         * next owner would take what was delivered to nobody for what killed us. */
+        bool fresh = h->state != SG_DRAINING;
         int64_t until = c->closing ? c->close_deadline - c->client->command_timeout / 2 : now;
         if (fresh)
             revoked(c, h, until);

@@ -86,7 +86,7 @@ static inline int64_t rig_now(const rig *t) {
 static inline void rig_open(rig *t, const char *url, int64_t timeout, bool pubsub) {
     seg_error err;
     CHECK_OK(sg_url_parse(&t->url, url, &err), &err);
-    CHECK(sg_log_init(&t->log, SEG_LOG_DEBUG, rig_on_log, t));
+    CHECK(sg_log_init(&t->log, SEG_LOG_INFO, rig_on_log, t));
     sg_conn_options o = {.url = &t->url,
                          .connect_timeout = timeout,
                          .command_timeout = timeout,

@@ -202,9 +202,9 @@ TEST(a_damaged_partition_hides_no_other) {
                  {"DEL sg:{default/s/1}:committed", false}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         bench b = set_up(3);
-        rig_spread(b.p, 3, 0, 9);
         seg_consumer *k = consumer(&b);
         rig_settle(k, 0);
+        rig_spread(b.p, 3, 0, 9);
         WAIT_FOR(RIG_MS, rig_poll(k, b.in, 1, 100) > 0);
         server_do(b.s, cases[i].ruin);
         seg_group_info *g = describe(b.c);
