@@ -203,7 +203,7 @@ TEST(a_damaged_partition_hides_no_other) {
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         bench b = set_up(3);
         seg_consumer *k = consumer(&b);
-        rig_settle(k, 0);
+        rig_settle(k, 3);
         rig_spread(b.p, 3, 0, 9);
         WAIT_FOR(RIG_MS, rig_poll(k, b.in, 1, 100) > 0);
         server_do(b.s, cases[i].ruin);
