@@ -38,12 +38,6 @@ static const cli_column columns[] = {
      "more"},
 };
 
-static cli_health judge(const seg_group_summary *g) {
-    return g->status != SEG_OK || g->lag == SEG_UNKNOWN ? CLI_HEALTH_DAMAGED
-           : g->lag > 0 && g->unowned > 0               ? CLI_HEALTH_ORPHANED
-                                                        : CLI_HEALTH_OK;
-}
-
 static void list(const cli_run *run, const seg_groups *groups) {
     cli_listing l;
     cli_listing_init(&l, run);
@@ -56,8 +50,9 @@ static void list(const cli_run *run, const seg_groups *groups) {
         cli_put_count(&l, g->unowned);
         cli_put_count(&l, g->lag);
         cli_put_count(&l, g->epoch);
-        cli_put_text(&l, cli_health_name(judge(g)));
-        cli_put_colour(&l, cli_health_colour(judge(g)));
+        cli_health health = cli_judge_summary(g);
+        cli_put_text(&l, cli_health_name(health));
+        cli_put_colour(&l, cli_health_colour(health));
     }
     cli_listing_end(&l);
 }

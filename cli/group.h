@@ -1,8 +1,10 @@
 /* group.h - what the commands of segmenter group share: two looks at a group, and the words for it. */
 #ifndef SEGMENTER_CLI_GROUP_H
 #define SEGMENTER_CLI_GROUP_H
-#include "cli.h"
+#include <jansson.h>
+
 #include "health.h"
+#include "listing.h"
 
 /* A group as it is, and as it was a moment before. */
 typedef struct cli_group_looks {
@@ -30,5 +32,11 @@ double cli_group_trend(const cli_group_looks *l);
 
 /* "0-3,5": runs of partitions, cut with "..." where they do not fit. */
 void cli_print_ranges(char *out, size_t cap, const uint32_t *list, size_t n);
+
+/* Its partitions: the columns of a listing, a row of it, and the same as JSON (group_rows.c). */
+enum { CLI_PARTITION_COLUMNS = 14 };
+extern const cli_column cli_partition_columns[CLI_PARTITION_COLUMNS];
+void cli_put_partition(cli_listing *l, const cli_group_looks *looks, uint32_t partition);
+json_t *cli_partition_json(const cli_group_looks *looks, uint32_t partition);
 
 #endif

@@ -42,80 +42,13 @@ static const cli_opt describe_table[] = {
      .text = "a message that waits for longer is worth a warning"},
 };
 
-static const cli_column partition_columns[] = {
-    {"PARTITION", "partition", CLI_COLUMN_COUNT, 0, 0, "its number"},
-    {"ERA", "era", CLI_COLUMN_COUNT, CLI_COLUMN_DATA, 0, "the generation of its log"},
-    {"FIRST", "first", CLI_COLUMN_COUNT, CLI_COLUMN_DATA, 0,
-     "offset of the oldest message that is kept"},
-    {"COMMITTED", "committed", CLI_COLUMN_COUNT, 0, 0,
-     "offset of the first message that is not acknowledged"},
-    {"NEXT", "next", CLI_COLUMN_COUNT, 0, 0, "offset that the next message will get"},
-    {"LAG", "lag", CLI_COLUMN_COUNT, 0, 0,
-     "messages from committed to next, as XINFO GROUPS says it too; less those that were dropped"},
-    {"AGE", "lag_ms", CLI_COLUMN_SPAN, 0, 0,
-     "how old the oldest message is that is not acknowledged (the first of its batch)"},
-    {"TREND", "lag_per_s", CLI_COLUMN_RATE, 0, 0, "how the lag changes, messages a second"},
-    {"ACKED", "acked", CLI_COLUMN_COUNT, CLI_COLUMN_DATA, 0,
-     "messages acknowledged out of order, part of the lag all the same"},
-    {"FLIGHT", "in_flight", CLI_COLUMN_COUNT, 0, 0,
-     "messages that were delivered and are not settled, at most"},
-    {"TRIES", "attempts", CLI_COLUMN_COUNT, 0, 0,
-     "deliveries of the message that was delivered most often and is not acknowledged"},
-    {"EPOCH", "epoch", CLI_COLUMN_COUNT, 0, 0, "grows with each new owner"},
-    {"OWNER", "owner", CLI_COLUMN_TEXT, 0, 200, "the member that has it"},
-    {"STATUS", "status", CLI_COLUMN_TEXT, 0, 0, "ok, warn, stalled, rewound, orphaned or damaged"},
-};
-
 static void list_partitions(const cli_run *run, const cli_group_looks *looks) {
     cli_listing l;
     cli_listing_init(&l, run);
     for (uint32_t i = 0; i < seg_group_info_partitions(looks->now); i++) {
-        cli_look look = cli_look_at(looks, i);
-        const seg_group_partition *p = look.now;
-        cli_health health = cli_judge(&look);
-        cli_put_count(&l, i);
-        cli_put_count(&l, p->era);
-        cli_put_count(&l, p->first);
-        cli_put_count(&l, p->committed);
-        cli_put_count(&l, p->next);
-        cli_put_count(&l, p->lag);
-        cli_put_span(&l, cli_age(p, looks->now_ms));
-        cli_put_real(&l, cli_trend(&look));
-        cli_put_count(&l, p->acked);
-        cli_put_count(&l, p->in_flight);
-        cli_put_count(&l, p->status == SEG_OK ? p->attempts : SEG_UNKNOWN);
-        cli_put_count(&l, p->epoch);
-        cli_put_text(&l, p->owner);
-        cli_put_text(&l, cli_health_name(health));
-        cli_put_colour(&l, cli_health_colour(health));
+        cli_put_partition(&l, looks, i);
     }
     cli_listing_end(&l);
-}
-
-static json_t *json_span(int64_t ms) {
-    return ms < 0 ? json_null() : json_integer(ms);
-}
-
-static json_t *json_partition(const cli_group_looks *looks, uint32_t i) {
-    cli_look look = cli_look_at(looks, i);
-    const seg_group_partition *p = look.now;
-    double trend = cli_trend(&look);
-    json_t *one = json_object();
-    cli_json_number(one, "partition", i);
-    cli_json_number(one, "era", p->era);
-    cli_json_number(one, "first", p->first);
-    cli_json_number(one, "committed", p->committed);
-    cli_json_number(one, "next", p->next);
-    cli_json_number(one, "lag", p->lag);
-    cli_json_add(one, "lag_ms", json_span(cli_age(p, looks->now_ms)));
-    cli_json_add(one, "lag_per_s", isfinite(trend) ? json_real(trend) : json_null());
-    cli_json_number(one, "acked", p->acked);
-    cli_json_number(one, "in_flight", p->in_flight);
-    cli_json_number(one, "attempts", p->status == SEG_OK ? p->attempts : SEG_UNKNOWN);
-    cli_json_text(one, "owner", p->owner);
-    cli_json_number(one, "epoch", p->epoch);
-    cli_json_text(one, "status", cli_health_name(cli_judge(&look)));
-    return one;
 }
 
 static json_t *json_member(const seg_group_info *g, size_t i) {
@@ -136,20 +69,19 @@ static json_t *json_member(const seg_group_info *g, size_t i) {
 /* All in one object. */
 static void print_json(const cli_group_looks *looks) {
     const seg_group_info *g = looks->now;
-    double trend = cli_group_trend(looks);
     json_t *object = cli_json_object(), *members = json_array(), *partitions = json_array();
     for (size_t i = 0; i < seg_group_info_members(g); i++) {
         json_array_append_new(members, json_member(g, i));
     }
     for (uint32_t i = 0; i < seg_group_info_partitions(g); i++) {
-        json_array_append_new(partitions, json_partition(looks, i));
+        json_array_append_new(partitions, cli_partition_json(looks, i));
     }
     cli_json_text(object, "group", seg_group_info_name(g));
     cli_json_text(object, "stream", seg_group_info_stream(g));
     cli_json_text(object, "status", cli_health_name(cli_group_judge(looks)));
     cli_json_number(object, "epoch", seg_group_info_epoch(g));
-    cli_json_add(object, "lag_ms", json_span(cli_group_age(looks)));
-    cli_json_add(object, "lag_per_s", isfinite(trend) ? json_real(trend) : json_null());
+    cli_json_span(object, "lag_ms", cli_group_age(looks));
+    cli_json_rate(object, "lag_per_s", cli_group_trend(looks));
     cli_json_number(object, "lag", seg_group_info_lag(g));
     cli_json_add(object, "members", members);
     cli_json_add(object, "partitions", partitions);
@@ -266,8 +198,8 @@ const cli_command cli_group_describe = {
     .opts = describe_table,
     .n_opts = CLI_COUNT(describe_table),
     .opts_size = sizeof(describe_opts),
-    .columns = partition_columns,
-    .n_columns = CLI_COUNT(partition_columns),
+    .columns = cli_partition_columns,
+    .n_columns = CLI_PARTITION_COLUMNS,
     .run = run_describe,
 };
 

@@ -60,3 +60,10 @@ cli_health cli_judge(const cli_look *l) {
     }
     return late || p->attempts > 1 ? CLI_HEALTH_WARN : CLI_HEALTH_OK;
 }
+
+cli_health cli_judge_summary(const seg_group_summary *g) {
+    if (g->status != SEG_OK || g->lag == SEG_UNKNOWN) {
+        return CLI_HEALTH_DAMAGED;
+    }
+    return g->lag > 0 && g->unowned > 0 ? CLI_HEALTH_ORPHANED : CLI_HEALTH_OK;
+}

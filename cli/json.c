@@ -1,6 +1,7 @@
 /* json.c - see json.h. */
 #include "json.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -28,6 +29,14 @@ void cli_json_number(json_t *object, const char *name, uint64_t value) {
 
 void cli_json_real(json_t *object, const char *name, double value) {
     cli_json_add(object, name, json_real(value));
+}
+
+void cli_json_span(json_t *object, const char *name, int64_t ms) {
+    cli_json_add(object, name, ms < 0 ? json_null() : json_integer(ms));
+}
+
+void cli_json_rate(json_t *object, const char *name, double value) {
+    cli_json_add(object, name, isfinite(value) ? json_real(value) : json_null());
 }
 
 void cli_json_text(json_t *object, const char *name, const char *text) {

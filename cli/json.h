@@ -18,6 +18,8 @@ json_t *cli_json_object(void);
 void cli_json_text(json_t *object, const char *name, const char *text); /* null where NULL */
 void cli_json_number(json_t *object, const char *name, uint64_t value); /* SEG_UNKNOWN: null */
 void cli_json_real(json_t *object, const char *name, double value);     /* six digits of it */
+void cli_json_span(json_t *object, const char *name, int64_t ms);       /* less than 0: null */
+void cli_json_rate(json_t *object, const char *name, double value);     /* NAN: null */
 /* As "name", or as "name_b64" where it is no UTF-8. */
 void cli_json_bytes(json_t *object, const char *name, seg_bytes bytes);
 void cli_json_add(json_t *object, const char *name, json_t *value); /* takes `value` */

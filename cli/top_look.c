@@ -157,9 +157,7 @@ static void make_rows(top_tick *t, const top_tick *before, const top_opts *o) {
         }
         top_row *row = &t->rows[t->n_rows++];
         *row = (top_row){.group = g, .age = -1};
-        row->health = g->status != SEG_OK || g->lag == SEG_UNKNOWN ? CLI_HEALTH_DAMAGED
-                      : g->lag > 0 && g->unowned > 0               ? CLI_HEALTH_ORPHANED
-                                                                   : CLI_HEALTH_OK;
+        row->health = cli_judge_summary(g);
         add_rates(row, t, before);
     }
 }

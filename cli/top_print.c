@@ -29,20 +29,6 @@ const cli_column top_columns[TOP_COLUMNS] = {
      "partitions that were given to a member since the look before"},
 };
 
-static const cli_column partition_columns[] = {
-    {"PARTITION", "partition", CLI_COLUMN_COUNT, 0, 0, ""},
-    {"COMMITTED", "committed", CLI_COLUMN_COUNT, 0, 0, ""},
-    {"NEXT", "next", CLI_COLUMN_COUNT, 0, 0, ""},
-    {"LAG", "lag", CLI_COLUMN_COUNT, 0, 0, ""},
-    {"AGE", "lag_ms", CLI_COLUMN_SPAN, 0, 0, ""},
-    {"TREND", "lag_per_s", CLI_COLUMN_RATE, 0, 0, ""},
-    {"FLIGHT", "in_flight", CLI_COLUMN_COUNT, 0, 0, ""},
-    {"TRIES", "attempts", CLI_COLUMN_COUNT, 0, 0, ""},
-    {"EPOCH", "epoch", CLI_COLUMN_COUNT, 0, 0, ""},
-    {"OWNER", "owner", CLI_COLUMN_TEXT, 0, 60, ""},
-    {"STATUS", "status", CLI_COLUMN_TEXT, 0, 0, ""},
-};
-
 static void put_group(cli_listing *l, const top_row *row) {
     const seg_group_summary *g = row->group;
     cli_put_text(l, g->stream);
@@ -60,23 +46,6 @@ static void put_group(cli_listing *l, const top_row *row) {
     cli_put_count(l, row->in_flight);
     cli_put_count(l, row->attempts);
     cli_put_count(l, row->rebalances);
-}
-
-static void put_partition(cli_listing *l, const cli_group_looks *looks, uint32_t i) {
-    cli_look look = cli_look_at(looks, i);
-    cli_health health = cli_judge(&look);
-    cli_put_count(l, i);
-    cli_put_count(l, look.now->committed);
-    cli_put_count(l, look.now->next);
-    cli_put_count(l, look.now->lag);
-    cli_put_span(l, cli_age(look.now, looks->now_ms));
-    cli_put_real(l, cli_trend(&look));
-    cli_put_count(l, look.now->in_flight);
-    cli_put_count(l, look.now->attempts);
-    cli_put_count(l, look.now->epoch);
-    cli_put_text(l, look.now->owner);
-    cli_put_text(l, cli_health_name(health));
-    cli_put_colour(l, cli_health_colour(health));
 }
 
 void top_print_tables(FILE *out, const top_tick *t, const cli_output *output) {
@@ -99,24 +68,16 @@ void top_print_tables(FILE *out, const top_tick *t, const cli_output *output) {
     cli_listing_end(&l);
     if (t->looks.now) {
         fputc('\n', out);
-        cli_listing_init_with(&l, &plain, partition_columns, CLI_COUNT(partition_columns));
+        cli_listing_init_with(&l, &plain, cli_partition_columns, CLI_PARTITION_COLUMNS);
         l.out = out;
         for (uint32_t i = 0; i < seg_group_info_partitions(t->looks.now); i++) {
-            put_partition(&l, &t->looks, i);
+            cli_put_partition(&l, &t->looks, i);
         }
         cli_listing_end(&l);
     }
 }
 
 /* ---- JSON ------------------------------------------------------------------------------------ */
-
-static void add_real(json_t *object, const char *name, double value) {
-    cli_json_add(object, name, isfinite(value) ? json_real(value) : json_null());
-}
-
-static void add_span(json_t *object, const char *name, int64_t ms) {
-    cli_json_add(object, name, ms < 0 ? json_null() : json_integer(ms));
-}
 
 static json_t *group_json(const top_row *row) {
     const seg_group_summary *g = row->group;
@@ -127,31 +88,14 @@ static json_t *group_json(const top_row *row) {
     cli_json_number(one, "partition_count", g->partitions);
     cli_json_number(one, "unowned", g->unowned);
     cli_json_number(one, "lag", g->lag);
-    add_span(one, "lag_ms", row->age);
-    add_real(one, "lag_per_s", row->trend);
-    add_real(one, "in_per_s", row->in);
-    add_real(one, "out_per_s", row->out);
+    cli_json_span(one, "lag_ms", row->age);
+    cli_json_rate(one, "lag_per_s", row->trend);
+    cli_json_rate(one, "in_per_s", row->in);
+    cli_json_rate(one, "out_per_s", row->out);
     cli_json_number(one, "in_flight", row->in_flight);
     cli_json_number(one, "attempts", row->attempts);
     cli_json_number(one, "rebalances", row->rebalances);
     cli_json_text(one, "status", cli_health_name(row->health));
-    return one;
-}
-
-static json_t *partition_json(const cli_group_looks *looks, uint32_t i) {
-    cli_look look = cli_look_at(looks, i);
-    json_t *one = json_object();
-    cli_json_number(one, "partition", i);
-    cli_json_number(one, "committed", look.now->committed);
-    cli_json_number(one, "next", look.now->next);
-    cli_json_number(one, "lag", look.now->lag);
-    add_span(one, "lag_ms", cli_age(look.now, looks->now_ms));
-    add_real(one, "lag_per_s", cli_trend(&look));
-    cli_json_number(one, "in_flight", look.now->in_flight);
-    cli_json_number(one, "attempts", look.now->attempts);
-    cli_json_number(one, "epoch", look.now->epoch);
-    cli_json_text(one, "owner", look.now->owner);
-    cli_json_text(one, "status", cli_health_name(cli_judge(&look)));
     return one;
 }
 
@@ -167,7 +111,7 @@ void top_print_json(FILE *out, const top_tick *t) {
         json_t *partitions = json_array();
         cli_json_add(object, "partitions", partitions);
         for (uint32_t i = 0; i < seg_group_info_partitions(t->looks.now); i++) {
-            json_array_append_new(partitions, partition_json(&t->looks, i));
+            json_array_append_new(partitions, cli_partition_json(&t->looks, i));
         }
     }
     cli_json_print(out, object);

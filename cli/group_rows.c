@@ -1,0 +1,69 @@
+/* group_rows.c - a group's partitions as rows and as JSON: of group describe, and of top. */
+#include "group.h"
+#include "json.h"
+
+const cli_column cli_partition_columns[CLI_PARTITION_COLUMNS] = {
+    {"PARTITION", "partition", CLI_COLUMN_COUNT, 0, 0, "its number"},
+    {"ERA", "era", CLI_COLUMN_COUNT, CLI_COLUMN_DATA, 0, "the generation of its log"},
+    {"FIRST", "first", CLI_COLUMN_COUNT, CLI_COLUMN_DATA, 0,
+     "offset of the oldest message that is kept"},
+    {"COMMITTED", "committed", CLI_COLUMN_COUNT, 0, 0,
+     "offset of the first message that is not acknowledged"},
+    {"NEXT", "next", CLI_COLUMN_COUNT, 0, 0, "offset that the next message will get"},
+    {"LAG", "lag", CLI_COLUMN_COUNT, 0, 0,
+     "messages from committed to next, as XINFO GROUPS says it too; less those that were dropped"},
+    {"AGE", "lag_ms", CLI_COLUMN_SPAN, 0, 0,
+     "how old the oldest message is that is not acknowledged (the first of its batch)"},
+    {"TREND", "lag_per_s", CLI_COLUMN_RATE, 0, 0, "how the lag changes, messages a second"},
+    {"ACKED", "acked", CLI_COLUMN_COUNT, CLI_COLUMN_DATA, 0,
+     "messages acknowledged out of order, part of the lag all the same"},
+    {"FLIGHT", "in_flight", CLI_COLUMN_COUNT, 0, 0,
+     "messages that were delivered and are not settled, at most"},
+    {"TRIES", "attempts", CLI_COLUMN_COUNT, 0, 0,
+     "deliveries of the message that was delivered most often and is not acknowledged"},
+    {"EPOCH", "epoch", CLI_COLUMN_COUNT, 0, 0, "grows with each new owner"},
+    {"OWNER", "owner", CLI_COLUMN_TEXT, 0, 200, "the member that has it"},
+    {"STATUS", "status", CLI_COLUMN_TEXT, 0, 0, "ok, warn, stalled, rewound, orphaned or damaged"},
+};
+
+void cli_put_partition(cli_listing *l, const cli_group_looks *looks, uint32_t i) {
+    cli_look look = cli_look_at(looks, i);
+    const seg_group_partition *p = look.now;
+    cli_health health = cli_judge(&look);
+    cli_put_count(l, i);
+    cli_put_count(l, p->era);
+    cli_put_count(l, p->first);
+    cli_put_count(l, p->committed);
+    cli_put_count(l, p->next);
+    cli_put_count(l, p->lag);
+    cli_put_span(l, cli_age(p, looks->now_ms));
+    cli_put_real(l, cli_trend(&look));
+    cli_put_count(l, p->acked);
+    cli_put_count(l, p->in_flight);
+    cli_put_count(l, p->status == SEG_OK ? p->attempts : SEG_UNKNOWN);
+    cli_put_count(l, p->epoch);
+    cli_put_text(l, p->owner);
+    cli_put_text(l, cli_health_name(health));
+    cli_put_colour(l, cli_health_colour(health));
+}
+
+json_t *cli_partition_json(const cli_group_looks *looks, uint32_t i) {
+    cli_look look = cli_look_at(looks, i);
+    const seg_group_partition *p = look.now;
+    json_t *one = json_object();
+    cli_json_number(one, "partition", i);
+    cli_json_number(one, "era", p->era);
+    cli_json_number(one, "first", p->first);
+    cli_json_number(one, "committed", p->committed);
+    cli_json_number(one, "next", p->next);
+    cli_json_number(one, "lag", p->lag);
+    cli_json_span(one, "lag_ms", cli_age(p, looks->now_ms));
+    cli_json_rate(one, "lag_per_s", cli_trend(&look));
+    cli_json_number(one, "acked", p->acked);
+    cli_json_number(one, "in_flight", p->in_flight);
+    cli_json_number(one, "attempts", p->status == SEG_OK ? p->attempts : SEG_UNKNOWN);
+    cli_json_text(one, "owner", p->owner);
+    cli_json_number(one, "epoch", p->epoch);
+    cli_json_text(one, "status", cli_health_name(cli_judge(&look)));
+    return one;
+}
