@@ -155,7 +155,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len) {
     for (size_t i = 0; i < 3; i++) {
         talk *t = &talks[i];
         *t = (talk){.plan = plan, .pubsub = (flags & 1) != 0};
-        FUZZ_CHECK(sg_log_init(&log, SEG_LOG_DEBUG, on_log, t));
+        FUZZ_CHECK(sg_log_init(&log, SEG_LOG_INFO, on_log, t));
         converse(t, (flags & 2) != 0 ? "" : greetings[password], (fuzz_input){bytes, in.len},
                  i == 0   ? 0
                  : i == 1 ? 1 + in.len / 128
