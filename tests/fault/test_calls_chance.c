@@ -114,8 +114,8 @@ static void send_and_take(uint64_t gentle, uint64_t harsh) {
     ledger_settle(b.l, b.p, PATIENCE);
     CHECK_EQ(ledger_count(b.l, SEG_OK), TOTAL);
     finish(&b);
-    CHECK_EQ(b.again, 0); /* nobody else had it, and it was never given up */
-    CHECK_GT(calls_failed(), 50);
+    CHECK_EQ(b.again, 0);         /* nobody else had it, and it was never given up */
+    CHECK_GT(calls_failed(), 20); /* a slow machine makes fewer and larger calls */
     tear_down(&b);
 }
 
