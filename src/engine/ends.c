@@ -174,8 +174,8 @@ seg_status sg_ends_ask(sg_ends_answer *out, seg_client *c, sg_stream *s, const s
     if (j == NULL)
         return sg_fail_nomem(err);
     seg_status status = sg_task_run(&j->task, c->command_timeout, &why);
-    bool ended = status == SEG_OK || status == SEG_ELOST;
-    if (ended)
+    /* What was known is left alone: the loop may be reading it. */
+    if (q->find && (status == SEG_OK || status == SEG_ELOST))
         *s = j->stream;
     if (status == SEG_OK) {
         *out = j->answer;

@@ -25,7 +25,7 @@ typedef struct sg_ends_answer {
     uint64_t life; /* the client's, under which they were asked */
 } sg_ends_answer;
 
-/* EINVAL: the stream has no such partition. ENOENT, ELOST as it is with the stream. Application
+/* `s` is written only where the question is to find it. EINVAL: the stream has no such partition. ENOENT, ELOST as it is with the stream. Application
  * thread. `out` is the caller's: sg_ends_free. */
 seg_status sg_ends_ask(sg_ends_answer *out, seg_client *c, sg_stream *s, const sg_ends_question *q,
                        seg_error *err);
