@@ -228,8 +228,8 @@ static const cli_column columns[] = {
     {"CONTEXT", "context", CLI_COLUMN_TEXT, 0, 0, "its name"},
     {"SELECTED", "selected", CLI_COLUMN_FLAG, 0, 0, "is it used where no server is named?"},
     {"URL", "url", CLI_COLUMN_TEXT, 0, 0, "where the server is"},
-    {"NAMESPACE", "namespace", CLI_COLUMN_TEXT, 0, 0, "the container of the streams"},
-    {"PASSWORD-FILE", "password_file", CLI_COLUMN_TEXT, 0, 200, "where the password is"},
+    {"NAMESPACE", "namespace", CLI_COLUMN_TEXT, CLI_SPARE(2), 0, "the container of the streams"},
+    {"PASSWORD-FILE", "password_file", CLI_COLUMN_TEXT, CLI_SPARE(1), 200, "where the password is"},
 };
 
 static int run_ls(const cli_run *run) {

@@ -26,8 +26,8 @@ static const cli_opt ls_table[] = {
 static const cli_column columns[] = {
     {"GROUP", "group", CLI_COLUMN_TEXT, 0, 0, "its name"},
     {"STREAM", "stream", CLI_COLUMN_TEXT, 0, 0, "its stream"},
-    {"MEMBERS", "member_count", CLI_COLUMN_COUNT, 0, 0, "live members"},
-    {"PARTITIONS", "partition_count", CLI_COLUMN_COUNT, 0, 0, "of the stream"},
+    {"MEMBERS", "member_count", CLI_COLUMN_COUNT, CLI_SPARE(1), 0, "live members"},
+    {"PARTITIONS", "partition_count", CLI_COLUMN_COUNT, CLI_SPARE(2), 0, "of the stream"},
     {"UNOWNED", "unowned", CLI_COLUMN_COUNT, CLI_COLUMN_DATA, 0,
      "of these, those that no live member owns"},
     {"LAG", "lag", CLI_COLUMN_COUNT, 0, 0, "messages that are not committed"},

@@ -8,7 +8,8 @@
 
 /* A group as it is, and as it was a moment before. */
 typedef struct cli_group_looks {
-    seg_group_info *now, *before; /* `before`: NULL where one look was enough */
+    seg_group_info *now;
+    const seg_group_info *before; /* NULL where one look was enough */
     int64_t now_ms;
     int64_t between_ms;
     int64_t age_warn;
@@ -20,17 +21,19 @@ int cli_group_look(cli_group_looks *out, seg_client *client, const char *stream,
 /* As cli_group_look, without a report. */
 seg_status cli_group_try_look(cli_group_looks *out, seg_client *client, const char *stream,
                               const char *group, int64_t window, int64_t age_warn, seg_error *err);
-void cli_group_looks_fini(cli_group_looks *l);
+void cli_group_looks_fini(cli_group_looks *l); /* of cli_group_look, which owns both */
 
 /* One of its partitions. */
 cli_look cli_look_at(const cli_group_looks *l, uint32_t partition);
 
-/* All of them: the worst, the oldest (-1: none), the sum (NAN: one is unknown). */
+/* All of them: the worst, the oldest (-1: none, or one is unknown), the sum (NAN: the same). */
 cli_health cli_group_judge(const cli_group_looks *l);
 int64_t cli_group_age(const cli_group_looks *l);
 double cli_group_trend(const cli_group_looks *l);
 
-/* "0-3,5": runs of partitions, cut with "..." where they do not fit. */
+/* "0-3,5": runs of partitions. The caller frees it. */
+char *cli_ranges(const uint32_t *list, size_t n);
+/* The same, cut with "..." where it does not fit. */
 void cli_print_ranges(char *out, size_t cap, const uint32_t *list, size_t n);
 
 /* Its partitions: the columns of a listing, a row of it, and the same as JSON (group_rows.c). */

@@ -103,14 +103,14 @@ static void print_head(const cli_group_looks *looks) {
 }
 
 static const cli_column member_columns[] = {
-    {"MEMBER", "member", CLI_COLUMN_TEXT, 0, 200, "its name"},
+    {"MEMBER", "id", CLI_COLUMN_TEXT, 0, 200, "its name"},
     {"HOST", "host", CLI_COLUMN_TEXT, 0, 200, "the machine that it runs on"},
     {"SESSION", "session_ms", CLI_COLUMN_SPAN, 0, 0,
      "a member that was not heard of for so long is dead"},
     {"LEASE", "lease_ms", CLI_COLUMN_SPAN, 0, 0, "what is left of that"},
     {"COUNT", "partition_count", CLI_COLUMN_COUNT, 0, 0, "partitions that it owns"},
     {"LAG", "lag", CLI_COLUMN_COUNT, 0, 0, "of these partitions"},
-    {"PARTITIONS", "partitions", CLI_COLUMN_TEXT, 0, 200, "which they are"},
+    {"PARTITIONS", "partitions", CLI_COLUMN_RANGES, 0, 200, "which they are"},
 };
 
 static uint64_t lag_of(const seg_group_info *g, const uint32_t *owned, size_t n) {
@@ -131,8 +131,7 @@ static void list_members(const cli_output *output, const seg_group_info *g) {
     for (size_t i = 0; i < seg_group_info_members(g); i++) {
         size_t n;
         const uint32_t *owned = seg_group_info_owned(g, i, &n);
-        char ranges[400];
-        cli_print_ranges(ranges, sizeof ranges, owned, n);
+        char *ranges = cli_ranges(owned, n);
         cli_put_text(&l, seg_group_info_member(g, i));
         cli_put_text(&l, seg_group_info_host(g, i));
         cli_put_span(&l, seg_group_info_session(g, i));
@@ -140,6 +139,7 @@ static void list_members(const cli_output *output, const seg_group_info *g) {
         cli_put_count(&l, n);
         cli_put_count(&l, lag_of(g, owned, n));
         cli_put_text(&l, ranges);
+        free(ranges);
     }
     cli_listing_end(&l);
 }
@@ -147,7 +147,7 @@ static void list_members(const cli_output *output, const seg_group_info *g) {
 static void describe(const cli_run *run, const cli_group_looks *looks) {
     static const cli_output table = {.sort_by = SIZE_MAX};
     const cli_output *out = run->output;
-    if (out->json && !out->columns) {
+    if (out->json && !out->columns && !out->sort) {
         print_json(looks);
         return;
     }

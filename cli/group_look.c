@@ -3,6 +3,8 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "child.h"
 #include "place.h"
@@ -38,7 +40,7 @@ int cli_group_look(cli_group_looks *out, seg_client *client, const char *stream,
 
 void cli_group_looks_fini(cli_group_looks *l) {
     seg_group_info_free(l->now);
-    seg_group_info_free(l->before);
+    seg_group_info_free((seg_group_info *)(uintptr_t)l->before);
     l->now = l->before = NULL;
 }
 
@@ -63,7 +65,11 @@ cli_health cli_group_judge(const cli_group_looks *l) {
 int64_t cli_group_age(const cli_group_looks *l) {
     int64_t oldest = -1;
     for (uint32_t i = 0; i < seg_group_info_partitions(l->now); i++) {
-        int64_t age = cli_age(seg_group_info_partition(l->now, i), l->now_ms);
+        const seg_group_partition *p = seg_group_info_partition(l->now, i);
+        int64_t age = cli_age(p, l->now_ms);
+        if (p->status != SEG_OK) {
+            return -1; /* what is not known may be older */
+        }
         oldest = age > oldest ? age : oldest;
     }
     return oldest;
@@ -78,23 +84,32 @@ double cli_group_trend(const cli_group_looks *l) {
     return sum;
 }
 
-void cli_print_ranges(char *out, size_t cap, const uint32_t *list, size_t n) {
-    size_t used = 0;
-    out[0] = '\0';
+char *cli_ranges(const uint32_t *list, size_t n) {
+    size_t cap = 24 * n + 1, used = 0;
+    char *out = cli_alloc(cap, 1);
     for (size_t i = 0; i < n;) {
         size_t last = i;
         while (last + 1 < n && list[last + 1] == list[last] + 1) {
             last++;
         }
-        if (used + 32 > cap) {
-            snprintf(out + used, cap - used, ",...");
-            return;
+        used += (size_t)snprintf(out + used, cap - used, "%s%" PRIu32, i ? "," : "", list[i]);
+        if (last > i) {
+            used += (size_t)snprintf(out + used, cap - used, "-%" PRIu32, list[last]);
         }
-        const char *comma = i ? "," : "";
-        int len = last == i ? snprintf(out + used, cap - used, "%s%" PRIu32, comma, list[i])
-                            : snprintf(out + used, cap - used, "%s%" PRIu32 "-%" PRIu32, comma,
-                                       list[i], list[last]);
-        used += (size_t)len;
         i = last + 1;
     }
+    return out;
+}
+
+void cli_print_ranges(char *out, size_t cap, const uint32_t *list, size_t n) {
+    char *all = cli_ranges(list, n);
+    if (strlen(all) >= cap) {
+        size_t end = cap - sizeof ",...";
+        while (end > 0 && all[end] != ',') {
+            end--;
+        }
+        strcpy(all + end, end > 0 ? ",..." : "...");
+    }
+    snprintf(out, cap, "%s", all);
+    free(all);
 }

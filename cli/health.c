@@ -61,6 +61,10 @@ cli_health cli_judge(const cli_look *l) {
     return late || p->attempts > 1 ? CLI_HEALTH_WARN : CLI_HEALTH_OK;
 }
 
+bool cli_is_damage(seg_status status) {
+    return status == SEG_EPROTO || status == SEG_ELOST;
+}
+
 cli_health cli_judge_summary(const seg_group_summary *g) {
     if (g->status != SEG_OK || g->lag == SEG_UNKNOWN) {
         return CLI_HEALTH_DAMAGED;

@@ -7,10 +7,14 @@
 #include <string.h>
 
 #include "base64.h"
+#include "fit.h"
 #include "json.h"
 #include "text.h"
 
-enum { CELL_SHOWN = 4000 }; /* bytes of one in a table */
+enum {
+    CELL_SHOWN = 4000, /* bytes of one in a table */
+    CUT_TO = 12        /* columns that are left of a text on a narrow terminal, at least */
+};
 
 typedef struct cli_cell {
     bool known;
@@ -24,7 +28,7 @@ typedef struct cli_cell {
 } cell;
 
 static bool is_text(cli_column_type type) {
-    return type == CLI_COLUMN_TEXT || type == CLI_COLUMN_BYTES;
+    return type == CLI_COLUMN_TEXT || type == CLI_COLUMN_BYTES || type == CLI_COLUMN_RANGES;
 }
 
 static void cell_fini(cell *c, cli_column_type type) {
@@ -84,6 +88,7 @@ static void print_cell(char *out, size_t cap, const cell *c, const cli_column *c
     switch (column->type) {
     case CLI_COLUMN_TEXT:
     case CLI_COLUMN_BYTES:
+    case CLI_COLUMN_RANGES:
         print_text(out, c, column->most ? column->most : CELL_SHOWN);
         break;
     case CLI_COLUMN_COUNT:
@@ -110,6 +115,23 @@ static void print_cell(char *out, size_t cap, const cell *c, const cli_column *c
     }
 }
 
+/* "0-3,5" */
+static json_t *json_ranges(const char *text) {
+    json_t *list = json_array();
+    while (*text) {
+        char *end;
+        long long first = strtoll(text, &end, 10), last = first;
+        if (*end == '-') {
+            last = strtoll(end + 1, &end, 10);
+        }
+        for (; first <= last; first++) {
+            json_array_append_new(list, json_integer(first));
+        }
+        text = end + (*end == ',');
+    }
+    return list;
+}
+
 static void add_json(json_t *object, const cli_column *column, const cell *c) {
     if (!c->known) {
         cli_json_add(object, column->name, json_null());
@@ -121,6 +143,9 @@ static void add_json(json_t *object, const cli_column *column, const cell *c) {
         break;
     case CLI_COLUMN_BYTES:
         cli_json_bytes(object, column->name, (seg_bytes){c->as.text, c->len});
+        break;
+    case CLI_COLUMN_RANGES:
+        cli_json_add(object, column->name, json_ranges(c->as.text));
         break;
     case CLI_COLUMN_REAL:
     case CLI_COLUMN_RATE:
@@ -213,39 +238,73 @@ static void write_row(cli_listing *l, const cell *row) {
     l->written++;
 }
 
-static char alignment(const cli_column *column) {
+static bool is_right(const cli_column *column) {
     switch (column->type) {
     case CLI_COLUMN_COUNT:
     case CLI_COLUMN_CHANGE:
     case CLI_COLUMN_REAL:
     case CLI_COLUMN_RATE:
     case CLI_COLUMN_SPAN:
-        return 'r';
+        return true;
     default:
-        return column->most ? 't' : 'l';
+        return false;
+    }
+}
+
+/* What of the table is shown, and how wide. */
+static cli_fit_column *fit(const cli_listing *l) {
+    cli_fit_column *columns = cli_alloc(l->n_shown, sizeof *columns);
+    char text[CELL_SHOWN + 4];
+    for (size_t i = 0; i < l->n_shown; i++) {
+        const cli_column *column = &l->columns[l->shown[i]];
+        size_t heading = cli_fit_width(column->heading);
+        size_t least = heading > CUT_TO ? heading : CUT_TO;
+        columns[i] = (cli_fit_column){.least = column->most > 0 ? least : 0,
+                                      .spare = l->output->shown ? 0 : column->where >> 4,
+                                      .width = heading};
+        for (size_t r = 0; r < l->n_rows; r++) {
+            print_cell(text, sizeof text, &l->rows[r * l->n_columns + l->shown[i]], column);
+            size_t width = cli_fit_width(text);
+            columns[i].width = width > columns[i].width ? width : columns[i].width;
+        }
+    }
+    cli_fit(columns, l->n_shown, cli_table_width());
+    return columns;
+}
+
+static void write_cells(const cli_listing *l, cli_table *table, const cli_fit_column *columns,
+                        const cell *row) {
+    for (size_t i = 0; i < l->n_shown; i++) {
+        const cell *c = &row[l->shown[i]];
+        if (!columns[i].gone) {
+            char text[CELL_SHOWN + 4];
+            print_cell(text, sizeof text, c, &l->columns[l->shown[i]]);
+            cli_fit_cut(text, sizeof text, columns[i].width);
+            cli_table_add(table, "%s", text);
+            cli_table_colour(table, c->colour);
+        }
     }
 }
 
 static void write_table(const cli_listing *l) {
     const char **headings = cli_alloc(l->n_shown, sizeof *headings);
     char *align = cli_alloc(l->n_shown + 1, 1);
+    cli_fit_column *columns = fit(l);
+    size_t n = 0;
     for (size_t i = 0; i < l->n_shown; i++) {
-        headings[i] = l->columns[l->shown[i]].heading;
-        align[i] = alignment(&l->columns[l->shown[i]]);
+        if (!columns[i].gone) {
+            headings[n] = l->columns[l->shown[i]].heading;
+            align[n++] = is_right(&l->columns[l->shown[i]]) ? 'r' : 'l';
+        }
     }
     cli_table table;
     cli_table_init(&table, align, headings);
     for (size_t r = 0; r < l->n_rows; r++) {
-        for (size_t i = 0; i < l->n_shown; i++) {
-            const cell *c = &l->rows[r * l->n_columns + l->shown[i]];
-            char text[CELL_SHOWN + 4];
-            print_cell(text, sizeof text, c, &l->columns[l->shown[i]]);
-            cli_table_add(&table, "%s", text);
-            cli_table_colour(&table, c->colour);
-        }
+        write_cells(l, &table, columns, &l->rows[r * l->n_columns]);
     }
     cli_table_print(&table, l->out);
     cli_table_fini(&table);
+    free(columns);
     free(headings);
     free(align);
 }

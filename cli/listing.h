@@ -28,10 +28,11 @@ typedef enum cli_column_type {
     CLI_COLUMN_COUNT,  /* a whole number */
     CLI_COLUMN_CHANGE, /* a whole number; in tables with its sign */
     CLI_COLUMN_REAL,
-    CLI_COLUMN_RATE, /* by the second; in tables with its sign, for what rises and falls */
-    CLI_COLUMN_TIME, /* ms since 1970; in tables as a date */
-    CLI_COLUMN_SPAN, /* ms; in tables in units */
-    CLI_COLUMN_FLAG  /* yes or no */
+    CLI_COLUMN_RATE,  /* by the second; in tables with its sign, for what rises and falls */
+    CLI_COLUMN_TIME,  /* ms since 1970; in tables as a date */
+    CLI_COLUMN_SPAN,  /* ms; in tables in units */
+    CLI_COLUMN_FLAG,  /* yes or no */
+    CLI_COLUMN_RANGES /* numbers as text, "0-3,5"; in JSON a list of them */
 } cli_column_type;
 
 /* Which form of the output has it where nobody names columns. */
@@ -40,12 +41,14 @@ typedef enum cli_column_where {
     CLI_COLUMN_TABLE, /* only the table, which shows so what other columns tell programs */
     CLI_COLUMN_DATA   /* only JSON and CSV */
 } cli_column_where;
+/* Everywhere, but a terminal that is too narrow goes without; with the largest number first. */
+#define CLI_SPARE(n) ((n) << 4)
 
 typedef struct cli_column {
     const char *heading; /* in the table */
     const char *name;    /* in JSON and CSV, and what --columns and --sort take */
     cli_column_type type;
-    cli_column_where where;
+    int where;        /* a cli_column_where, or CLI_SPARE */
     uint16_t most;    /* bytes that a table shows of it, fewer on a narrow terminal; 0: all */
     const char *text; /* what it says, for the help */
 } cli_column;

@@ -1,6 +1,7 @@
 /* output.c - the options of whatever lists: how, which columns, in which order. See listing.h. */
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "listing.h"
 
@@ -26,9 +27,19 @@ const cli_opt cli_output_opts[] = {
 };
 const size_t cli_n_output_opts = CLI_COUNT(cli_output_opts);
 
+static bool is_called(const char *text, const char *name, size_t len) {
+    return strlen(text) == len && strncasecmp(text, name, len) == 0;
+}
+
+/* By its name, or by its heading. */
 static size_t find(const cli_column *columns, size_t n, const char *name, size_t len) {
     for (size_t i = 0; i < n; i++) {
-        if (strlen(columns[i].name) == len && memcmp(columns[i].name, name, len) == 0) {
+        if (is_called(columns[i].name, name, len)) {
+            return i;
+        }
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (is_called(columns[i].heading, name, len)) {
             return i;
         }
     }

@@ -97,12 +97,14 @@ static int run_create(const cli_run *run) {
 static const cli_column stream_columns[] = {
     {"STREAM", "stream", CLI_COLUMN_TEXT, 0, 0, "its name"},
     {"PARTITIONS", "partition_count", CLI_COLUMN_COUNT, 0, 0, "how many it has"},
-    {"SIZE", "max_messages", CLI_COLUMN_COUNT, 0, 0, "messages that each partition keeps"},
-    {"ON-FULL", "on_full", CLI_COLUMN_TEXT, 0, 0, "what an append to a full partition does"},
+    {"SIZE", "max_messages", CLI_COLUMN_COUNT, CLI_SPARE(3), 0,
+     "messages that each partition keeps"},
+    {"ON-FULL", "on_full", CLI_COLUMN_TEXT, CLI_SPARE(4), 0,
+     "what an append to a full partition does"},
     {"MESSAGES", "messages", CLI_COLUMN_COUNT, 0, 0, "messages that are kept"},
     {"APPENDED", "appended", CLI_COLUMN_COUNT, CLI_COLUMN_DATA, 0, "since it was created"},
-    {"GROUPS", "group_count", CLI_COLUMN_COUNT, 0, 0, "how many there are"},
-    {"CREATED", "created_ms", CLI_COLUMN_TIME, 0, 0, "when it was created"},
+    {"GROUPS", "group_count", CLI_COLUMN_COUNT, CLI_SPARE(2), 0, "how many there are"},
+    {"CREATED", "created_ms", CLI_COLUMN_TIME, CLI_SPARE(5), 0, "when it was created"},
     {"STATUS", "status", CLI_COLUMN_TEXT, 0, 0, "ok, or damaged: a part of its data is missing"},
 };
 
@@ -252,7 +254,7 @@ static int run_info(const cli_run *run) {
     if (seg_stream_describe(&info, client, run->args[0], &err) != SEG_OK) {
         code = cli_error(&err);
     } else {
-        if (out->json && !o->partitions && !out->columns) {
+        if (out->json && !o->partitions && !out->columns && !out->sort) {
             print_json(info);
         } else {
             if (!out->json && !out->csv && !out->columns && !o->partitions) {
@@ -335,7 +337,8 @@ const cli_command cli_stream_info = {
     .brief = "Show a stream and its partitions",
     .about = "Show a stream's settings and, for each partition, the offsets of the oldest message "
              "that is kept (FIRST) and of the message that comes next (NEXT). With --json that is "
-             "one object; --columns, --sort and --csv are about the partitions.",
+             "one object, unless --columns or --sort is given: they and --csv are about the "
+             "partitions.",
     .opts = info_table,
     .n_opts = CLI_COUNT(info_table),
     .opts_size = sizeof(info_opts),

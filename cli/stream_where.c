@@ -1,8 +1,13 @@
 /* stream_where.c - segmenter stream where: the place of a key. */
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "each.h"
+#include "health.h"
 #include "listing.h"
+
+enum { GROUPS_MAX = 50 }; /* where none is named: each takes a look at all of its partitions */
 
 typedef struct where_opts {
     const char *group;
@@ -14,17 +19,18 @@ static const cli_opt table[] = {
      .type = CLI_NAME,
      .arg = "GROUP",
      .at = offsetof(where_opts, group),
-     .text = "only this group's owner; otherwise those of all groups of the stream"},
+     .text = "only this group's owner; otherwise those of all groups of the stream, of 50 at most"},
 };
 
 static const cli_column columns[] = {
     {"KEY", "key", CLI_COLUMN_BYTES, 0, 64, "the key"},
-    {"HASH", "hash", CLI_COLUMN_TEXT, 0, 0, "FNV-1a, 32 bits, of the key, in hex"},
+    {"HASH", "hash", CLI_COLUMN_TEXT, CLI_SPARE(4), 0, "FNV-1a, 32 bits, of the key, in hex"},
     {"PARTITION", "partition", CLI_COLUMN_COUNT, 0, 0, "the hash modulo the number of partitions"},
-    {"SLOT", "slot", CLI_COLUMN_COUNT, 0, 0, "where the partition's keys are in a cluster"},
+    {"SLOT", "slot", CLI_COLUMN_COUNT, CLI_SPARE(3), 0,
+     "where the partition's keys are in a cluster"},
     {"GROUP", "group", CLI_COLUMN_TEXT, 0, 0, "a group of the stream"},
     {"OWNER", "owner", CLI_COLUMN_TEXT, 0, 200, "its member that has the partition"},
-    {"HOST", "host", CLI_COLUMN_TEXT, 0, 200, "the machine that this member runs on"},
+    {"HOST", "host", CLI_COLUMN_TEXT, CLI_SPARE(2), 200, "the machine that this member runs on"},
     {"LAG", "lag", CLI_COLUMN_COUNT, 0, 0, "what the group has not committed of the partition"},
 };
 
@@ -61,32 +67,64 @@ static void put_row(place *at, const seg_group_info *g) {
     cli_put_count(&at->rows, p ? p->lag : SEG_UNKNOWN);
 }
 
-static int put_group(place *at, const char *group, bool must_exist) {
+/* One group, asked for beside others. */
+typedef struct found {
+    seg_group_info *info;
+    seg_status status;
     seg_error err;
-    seg_group_info *g;
-    seg_status status = seg_group_describe(&g, at->client, at->stream, group, &err);
-    if (status == SEG_OK) {
-        put_row(at, g);
-        seg_group_info_free(g);
-        return CLI_OK;
+} found;
+
+typedef struct search {
+    const place *at;
+    const char *const *groups;
+    found *found;
+} search;
+
+static void ask(size_t i, void *arg) {
+    search *s = arg;
+    found *f = &s->found[i];
+    f->status = seg_group_describe(&f->info, s->at->client, s->at->stream, s->groups[i], &f->err);
+}
+
+/* What was deleted meanwhile is left out, what is damaged is told. */
+static int put_all(place *at, const char *const *groups, size_t n, bool must_exist) {
+    search s = {at, groups, cli_alloc(n, sizeof *s.found)};
+    int code = CLI_OK;
+    cli_each(n, ask, &s);
+    for (size_t i = 0; i < n; i++) {
+        found *f = &s.found[i];
+        if (f->status == SEG_OK) {
+            put_row(at, f->info);
+            seg_group_info_free(f->info);
+        } else if (must_exist || f->status != SEG_ENOENT) {
+            int one = cli_error(&f->err);
+            code = must_exist || !cli_is_damage(f->status) ? one : code;
+        }
     }
-    return status == SEG_ENOENT && !must_exist ? CLI_OK : cli_error(&err);
+    free(s.found);
+    return code;
 }
 
 static int put_groups(place *at) {
     seg_error err;
-    seg_names *groups;
-    if (seg_group_list(&groups, at->client, at->stream, &err) != SEG_OK) {
+    seg_names *names;
+    if (seg_group_list(&names, at->client, at->stream, &err) != SEG_OK) {
         return cli_error(&err);
     }
-    int code = CLI_OK;
-    for (size_t i = 0; i < seg_names_count(groups) && code == CLI_OK; i++) {
-        code = put_group(at, seg_names_at(groups, i), false);
+    size_t n = seg_names_count(names), shown = n < GROUPS_MAX ? n : GROUPS_MAX;
+    const char **groups = cli_alloc(shown, sizeof *groups);
+    for (size_t i = 0; i < shown; i++) {
+        groups[i] = seg_names_at(names, i);
     }
-    if (seg_names_count(groups) == 0) {
+    int code = put_all(at, groups, shown, false);
+    if (n == 0) {
         put_row(at, NULL);
     }
-    seg_names_free(groups);
+    if (n > shown) {
+        cli_note("these are %zu of %zu groups; -g GROUP shows any", shown, n);
+    }
+    free(groups);
+    seg_names_free(names);
     return code;
 }
 
@@ -103,7 +141,7 @@ static int where(const cli_run *run, seg_client *client) {
     at.slot = seg_stream_info_partition(info, at.partition)->slot;
     seg_stream_info_free(info);
     cli_listing_init(&at.rows, run);
-    int code = o->group ? put_group(&at, o->group, true) : put_groups(&at);
+    int code = o->group ? put_all(&at, &o->group, 1, true) : put_groups(&at);
     if (code == CLI_OK) {
         cli_listing_end(&at.rows);
     } else {

@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "cli.h"
@@ -21,11 +22,19 @@ int cli_has_colours(FILE *out) {
     return !(none && *none) && term && *term && strcmp(term, "dumb") != 0 && isatty(fileno(out));
 }
 
+size_t cli_table_width(void) {
+    struct winsize size;
+    bool known = isatty(STDOUT_FILENO) && ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0;
+    return known && size.ws_col > 0 ? size.ws_col : SIZE_MAX;
+}
+
 void cli_table_init(cli_table *t, const char *align, const char *const *headings) {
     *t = (cli_table){.scols = scols_new_table(), .columns = strlen(align)};
-    must(t->scols && scols_table_set_column_separator(t->scols, "  ") == 0);
+    /* What fits is decided before; left to itself it would cut, and not say so. */
+    must(t->scols && scols_table_set_column_separator(t->scols, "  ") == 0 &&
+         scols_table_set_termforce(t->scols, SCOLS_TERMFORCE_NEVER) == 0);
     for (size_t i = 0; i < t->columns; i++) {
-        int flags = align[i] == 'r' ? SCOLS_FL_RIGHT : align[i] == 't' ? SCOLS_FL_TRUNC : 0;
+        int flags = align[i] == 'r' ? SCOLS_FL_RIGHT : 0;
         must(scols_table_new_column(t->scols, headings[i], 0, flags) != NULL);
     }
 }

@@ -1,5 +1,5 @@
 /* table.h - aligned columns for people, by libsmartcols: cells are collected row by row, and printed
- * once all widths are known. On a terminal that is too narrow the columns that may be cut are cut. */
+ * once all widths are known. */
 #ifndef SEGMENTER_CLI_TABLE_H
 #define SEGMENTER_CLI_TABLE_H
 #include <stddef.h>
@@ -13,8 +13,7 @@ typedef struct cli_table {
     size_t columns, at; /* `at`: the cell of the line that comes next */
 } cli_table;
 
-/* `headings` has one string for each letter of `align`: 'l' left, 'r' right, 't' left and may be cut.
- * What is given is copied. */
+/* `headings` has one string for each letter of `align`: 'l' left, 'r' right. What is given is copied. */
 void cli_table_init(cli_table *t, const char *align, const char *const *headings);
 void cli_table_add(cli_table *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Give the cell that was added last a colour, where there are colours. */
@@ -24,5 +23,8 @@ void cli_table_fini(cli_table *t);
 
 /* Is this a terminal that shows colours, and does NO_COLOR not forbid them (https://no-color.org)? */
 int cli_has_colours(FILE *out);
+
+/* The columns of the terminal that stdout is; as good as no limit where it is none. */
+size_t cli_table_width(void);
 
 #endif

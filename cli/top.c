@@ -146,11 +146,14 @@ static int run_top(const cli_run *run) {
     if (o->group && !o->stream) {
         return cli_usage("-g needs -s: groups of one name can be on many streams");
     }
-    if (run->output->csv) {
-        return cli_usage("--csv is for what ends; see --json, and segmenter group ls --csv");
+    if (run->output->csv && !o->once) {
+        return cli_usage("--csv needs --once; what goes on is JSON, one object for each look");
     }
     bool terminal = isatty(STDOUT_FILENO);
-    t.json = run->output->json || !terminal;
+    t.json = run->output->json || (!terminal && !run->output->csv);
+    if (t.json && (run->output->columns || run->output->sort)) {
+        return cli_usage("--columns and --sort are for tables; JSON has it all");
+    }
     cli_signals_catch();
     int code = cli_open(&t.client, run->globals, false);
     if (code != CLI_OK) {

@@ -15,6 +15,8 @@ typedef struct top_opts {
 
 /* One group. */
 typedef struct top_row {
+    cli_group_looks
+        looks; /* `now` is NULL where it was not looked at; `before` is the tick's before */
     const seg_group_summary *group; /* borrowed from the tick */
     cli_health health;
     int64_t age;        /* ms; -1: nothing waits, or it is not known */
@@ -22,24 +24,26 @@ typedef struct top_row {
     uint64_t attempts;
     double in, out;      /* messages a second, appended and committed; NAN: not known */
     double trend;        /* of the lag */
-    uint64_t rebalances; /* partitions that were given to a member since the tick before */
+    uint64_t rebalances; /* partitions given to a member since the tick before; SEG_UNKNOWN */
 } top_row;
 
 /* One look at all. */
 typedef struct top_tick {
     int64_t at_ms;      /* since 1970 */
+    int64_t at_us;      /* monotonic: clocks step */
     int64_t between_ms; /* since the tick before; 0: there is none */
     seg_streams *streams;
     seg_groups *groups;
     top_row *rows;
     size_t n_rows;
-    cli_group_looks looks; /* of the one group that was asked for; `now` is NULL otherwise */
+    bool one; /* group was asked for */
 } top_tick;
 
-/* Look; `before` (NULL: none) is the tick before, and gives `out` what it still needs of it. False
- * with the fault. */
-bool top_look(top_tick *out, top_tick *before, seg_client *client, const top_opts *o,
+/* Look; `before` (NULL: none) is the tick before, which has to outlive `out`. False with the fault. */
+bool top_look(top_tick *out, const top_tick *before, seg_client *client, const top_opts *o,
               seg_error *err);
+/* The look at the one group that was asked for, or NULL. */
+const cli_group_looks *top_one(const top_tick *t);
 void top_tick_fini(top_tick *t);
 
 /* Write a tick as one object of JSON, or as tables. */

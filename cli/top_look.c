@@ -1,13 +1,14 @@
 /* top_look.c - gathering a tick.
  *
- * The overview tells most, of all groups at once. Ages, attempts and what is in flight take a look
- * into the partitions: that is done for the groups with the largest lag, DESCRIBED_MAX of them; those
- * without a lag have none of it. */
-#include <inttypes.h>
+ * The overview tells most, of all groups at once. Ages, attempts, what is in flight and what stands
+ * still take a look into the partitions: that is done for the groups with the largest lag,
+ * DESCRIBED_MAX of them; those without a lag have none of it. */
 #include <math.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "each.h"
 #include "listing.h"
 #include "place.h"
 #include "top.h"
@@ -71,28 +72,36 @@ static double rate(uint64_t before, uint64_t now, int64_t ms) {
 }
 
 static void add_rates(top_row *row, const top_tick *t, const top_tick *before) {
-    const seg_group_summary *was = before ? find_group(before->groups, row->group) : NULL;
-    uint64_t in_before = appended(before, row->group->stream);
-    row->in = rate(in_before, appended(t, row->group->stream), t->between_ms);
-    row->trend = rate(was ? was->lag : SEG_UNKNOWN, row->group->lag, t->between_ms);
-    /* What came in and is not there any more went out. The two were not asked in one moment. */
-    row->out = row->in - row->trend;
-    row->out = row->out < 0 ? 0 : row->out;
-    row->rebalances = was && row->group->epoch > was->epoch ? row->group->epoch - was->epoch : 0;
+    const seg_group_summary *now = row->group;
+    const seg_group_summary *was = before ? find_group(before->groups, now) : NULL;
+    row->in = rate(appended(before, now->stream), appended(t, now->stream), t->between_ms);
+    row->trend = rate(was ? was->lag : SEG_UNKNOWN, now->lag, t->between_ms);
+    row->out = rate(was ? was->committed : SEG_UNKNOWN, now->committed, t->between_ms);
+    row->rebalances = SEG_UNKNOWN;
+    if (was && was->epoch != SEG_UNKNOWN && now->epoch != SEG_UNKNOWN && now->epoch >= was->epoch) {
+        row->rebalances = now->epoch - was->epoch;
+    }
+    /* A seek moves the place of the group, too, and nobody committed that; an epoch tells of it. */
+    if (row->rebalances != 0 || row->out < 0) {
+        row->out = NAN;
+    }
 }
 
 /* ---- Details --------------------------------------------------------------------------------- */
 
-static void add_details(top_row *row, const cli_group_looks *looks) {
-    row->age = cli_group_age(looks);
-    row->health = cli_group_judge(looks);
+static void add_details(top_row *row) {
+    const seg_group_info *g = row->looks.now;
+    row->age = cli_group_age(&row->looks);
+    row->health = cli_group_judge(&row->looks);
     row->in_flight = row->attempts = 0;
-    for (uint32_t i = 0; i < seg_group_info_partitions(looks->now); i++) {
-        const seg_group_partition *p = seg_group_info_partition(looks->now, i);
+    for (uint32_t i = 0; i < seg_group_info_partitions(g); i++) {
+        const seg_group_partition *p = seg_group_info_partition(g, i);
+        if (p->status != SEG_OK) {
+            row->in_flight = row->attempts = SEG_UNKNOWN;
+            return;
+        }
         row->attempts = p->attempts > row->attempts ? p->attempts : row->attempts;
-        row->in_flight = p->in_flight == SEG_UNKNOWN || row->in_flight == SEG_UNKNOWN
-                             ? SEG_UNKNOWN
-                             : row->in_flight + p->in_flight;
+        row->in_flight += p->in_flight;
     }
 }
 
@@ -102,48 +111,77 @@ static int by_lag(const void *left, const void *right) {
     return (x < y) - (x > y);
 }
 
-/* Of one group; what was deleted meanwhile keeps what is known. */
-static bool describe(top_tick *t, top_row *row, seg_client *client, const top_opts *o,
-                     seg_error *err) {
-    cli_group_looks looks = {.now_ms = t->at_ms, .age_warn = o->age_warn};
-    seg_status status =
-        seg_group_describe(&looks.now, client, row->group->stream, row->group->group, err);
-    if (status != SEG_OK) {
-        return status == SEG_ENOENT;
-    }
-    if (o->group) {
-        looks.before = t->looks.before;
-        looks.between_ms = t->between_ms;
-        t->looks = looks;
-        add_details(row, &looks);
-    } else {
-        add_details(row, &looks);
-        cli_group_looks_fini(&looks);
-    }
-    return true;
+static int by_place(const void *key, const void *member) {
+    const seg_group_summary *k = key;
+    const top_row *row = member;
+    return by_names(k->stream, k->group, row->group->stream, row->group->group);
 }
 
-static bool describe_largest(top_tick *t, seg_client *client, const top_opts *o, seg_error *err) {
-    top_row **largest = cli_alloc(t->n_rows, sizeof *largest);
+static const seg_group_info *look_before(const top_tick *before, const seg_group_summary *g) {
+    const top_row *row =
+        before ? bsearch(g, before->rows, before->n_rows, sizeof *row, by_place) : NULL;
+    return row ? row->looks.now : NULL;
+}
+
+typedef struct describing {
+    top_tick *tick;
+    const top_tick *before;
+    seg_client *client;
+    int64_t age_warn;
+    top_row **rows;
+    pthread_mutex_t lock; /* guards the two below */
+    bool failed;
+    seg_error err;
+} describing;
+
+/* What was deleted meanwhile, or is damaged, keeps what the listing knows of it. */
+static void describe(size_t i, void *arg) {
+    describing *d = arg;
+    top_row *row = d->rows[i];
+    seg_error err;
+    seg_group_info *now;
+    seg_status status =
+        seg_group_describe(&now, d->client, row->group->stream, row->group->group, &err);
+    if (status == SEG_OK) {
+        row->looks = (cli_group_looks){.now = now,
+                                       .before = look_before(d->before, row->group),
+                                       .now_ms = d->tick->at_ms,
+                                       .between_ms = d->tick->between_ms,
+                                       .age_warn = d->age_warn};
+        add_details(row);
+    } else if (cli_is_damage(status)) {
+        row->health = CLI_HEALTH_DAMAGED;
+    } else if (status != SEG_ENOENT) {
+        pthread_mutex_lock(&d->lock);
+        d->failed = true;
+        d->err = err;
+        pthread_mutex_unlock(&d->lock);
+    }
+}
+
+static bool describe_largest(top_tick *t, const top_tick *before, seg_client *client,
+                             const top_opts *o, seg_error *err) {
+    describing d = {.tick = t,
+                    .before = before,
+                    .client = client,
+                    .age_warn = o->age_warn,
+                    .rows = cli_alloc(t->n_rows, sizeof *d.rows),
+                    .lock = PTHREAD_MUTEX_INITIALIZER};
     size_t n = 0;
     for (size_t i = 0; i < t->n_rows; i++) {
         if (t->rows[i].group->lag > 0 || o->group) {
-            largest[n++] = &t->rows[i];
+            d.rows[n++] = &t->rows[i];
         }
     }
     if (n > 1) {
-        qsort(largest, n, sizeof *largest, by_lag);
+        qsort(d.rows, n, sizeof *d.rows, by_lag);
     }
-    bool ok = true;
-    for (size_t i = 0; i < n && ok; i++) {
-        if (i < DESCRIBED_MAX) {
-            ok = describe(t, largest[i], client, o, err);
-        } else {
-            largest[i]->in_flight = largest[i]->attempts = SEG_UNKNOWN;
-        }
+    cli_each(n < DESCRIBED_MAX ? n : DESCRIBED_MAX, describe, &d);
+    free(d.rows);
+    if (d.failed) {
+        *err = d.err;
     }
-    free(largest);
-    return ok;
+    return !d.failed;
 }
 
 /* ---- The tick -------------------------------------------------------------------------------- */
@@ -156,31 +194,27 @@ static void make_rows(top_tick *t, const top_tick *before, const top_opts *o) {
             continue;
         }
         top_row *row = &t->rows[t->n_rows++];
-        *row = (top_row){.group = g, .age = -1};
-        row->health = cli_judge_summary(g);
+        *row = (top_row){.group = g, .age = -1, .health = cli_judge_summary(g)};
+        /* Where nothing waits, nothing is in flight; the others are looked at, or not known. */
+        row->in_flight = row->attempts = g->lag == 0 ? 0 : SEG_UNKNOWN;
         add_rates(row, t, before);
     }
 }
 
-bool top_look(top_tick *out, top_tick *before, seg_client *client, const top_opts *o,
+bool top_look(top_tick *out, const top_tick *before, seg_client *client, const top_opts *o,
               seg_error *err) {
-    *out = (top_tick){.at_ms = cli_wall_ms()};
-    if (before) {
-        out->between_ms = out->at_ms - before->at_ms;
-        out->looks.before = before->looks.now; /* the rest of that look is not needed any more */
-        before->looks.now = NULL;
-    }
+    *out = (top_tick){.at_ms = cli_wall_ms(), .at_us = cli_now_us(), .one = o->group != NULL};
+    out->between_ms = before ? (out->at_us - before->at_us) / 1000 : 0;
     bool ok = seg_stream_overview(&out->streams, client, err) == SEG_OK &&
               seg_group_overview(&out->groups, client, o->stream, err) == SEG_OK;
     if (ok) {
         make_rows(out, before, o);
-        ok = describe_largest(out, client, o, err);
+        ok = describe_largest(out, before, client, o, err);
     }
     if (ok && o->group && out->n_rows == 0) {
         *err = (seg_error){.status = SEG_ENOENT};
-        snprintf(err->text, sizeof err->text, "no group \"%s\"%s%s%s", o->group,
-                 o->stream ? " on stream \"" : "", o->stream ? o->stream : "",
-                 o->stream ? "\"" : "");
+        snprintf(err->text, sizeof err->text, "no group \"%s\" on stream \"%s\"", o->group,
+                 o->stream);
         ok = false;
     }
     if (!ok) {
@@ -189,10 +223,16 @@ bool top_look(top_tick *out, top_tick *before, seg_client *client, const top_opt
     return ok;
 }
 
+const cli_group_looks *top_one(const top_tick *t) {
+    return t->one && t->n_rows == 1 && t->rows[0].looks.now ? &t->rows[0].looks : NULL;
+}
+
 void top_tick_fini(top_tick *t) {
+    for (size_t i = 0; i < t->n_rows; i++) {
+        seg_group_info_free(t->rows[i].looks.now); /* `before` is another tick's */
+    }
     seg_streams_free(t->streams);
     seg_groups_free(t->groups);
-    cli_group_looks_fini(&t->looks);
     free(t->rows);
     *t = (top_tick){0};
 }

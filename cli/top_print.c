@@ -14,18 +14,20 @@ const cli_column top_columns[TOP_COLUMNS] = {
      "ok, warn, stalled, rewound, orphaned or damaged: see 'segmenter group describe --help'"},
     {"LAG", "lag", CLI_COLUMN_COUNT, 0, 0, "messages that are not committed"},
     {"AGE", "lag_ms", CLI_COLUMN_SPAN, 0, 0, "how old the oldest of them is"},
-    {"TREND", "lag_per_s", CLI_COLUMN_RATE, 0, 0, "how the lag changes"},
-    {"IN/S", "in_per_s", CLI_COLUMN_REAL, 0, 0, "messages appended a second"},
-    {"OUT/S", "out_per_s", CLI_COLUMN_REAL, 0, 0, "messages committed a second"},
-    {"MEMBERS", "member_count", CLI_COLUMN_COUNT, 0, 0, "live members"},
-    {"PARTS", "partition_count", CLI_COLUMN_COUNT, 0, 0, "partitions of the stream"},
+    {"TREND", "lag_per_s", CLI_COLUMN_RATE, CLI_SPARE(3), 0, "how the lag changes"},
+    {"IN/S", "in_per_s", CLI_COLUMN_REAL, CLI_SPARE(2), 0, "messages appended a second"},
+    {"OUT/S", "out_per_s", CLI_COLUMN_REAL, CLI_SPARE(2), 0, "messages committed a second"},
+    {"MEMBERS", "member_count", CLI_COLUMN_COUNT, CLI_SPARE(4), 0, "live members"},
+    {"PARTS", "partition_count", CLI_COLUMN_COUNT, CLI_SPARE(5), 0, "partitions of the stream"},
     {"UNOWNED", "unowned", CLI_COLUMN_COUNT, CLI_COLUMN_DATA, 0,
      "of these, those that no live member owns"},
-    {"FLIGHT", "in_flight", CLI_COLUMN_COUNT, 0, 0, "messages delivered and not settled, at most"},
+    {"FLIGHT", "in_flight", CLI_COLUMN_COUNT, 0, 0, "messages delivered and not settled, at most",
+     6},
     {"TRIES", "attempts", CLI_COLUMN_COUNT, 0, 0,
      "deliveries of the unacknowledged message that was delivered most often: more than 1 is a "
-     "redelivery"},
-    {"MOVED", "rebalances", CLI_COLUMN_COUNT, 0, 0,
+     "redelivery",
+     7},
+    {"MOVED", "rebalances", CLI_COLUMN_COUNT, CLI_SPARE(8), 0,
      "partitions that were given to a member since the look before"},
 };
 
@@ -48,30 +50,41 @@ static void put_group(cli_listing *l, const top_row *row) {
     cli_put_count(l, row->rebalances);
 }
 
-void top_print_tables(FILE *out, const top_tick *t, const cli_output *output) {
-    static const cli_output plain = {.sort_by = SIZE_MAX};
+static void print_head(FILE *out, const top_tick *t) {
     char when[32];
-    uint64_t messages = 0;
-    for (size_t i = 0; i < seg_streams_count(t->streams); i++) {
-        uint64_t n = seg_streams_at(t->streams, i)->messages;
-        messages += n == SEG_UNKNOWN ? 0 : n;
+    uint64_t lag = 0;
+    for (size_t i = 0; i < t->n_rows; i++) {
+        uint64_t n = t->rows[i].group->lag;
+        lag = n == SEG_UNKNOWN || lag == SEG_UNKNOWN ? SEG_UNKNOWN : lag + n;
     }
     cli_text_time(when, t->at_ms);
-    fprintf(out, "%s  %zu streams, %" PRIu64 " messages, %zu groups\n\n", when,
-            seg_streams_count(t->streams), messages, seg_groups_count(t->groups));
+    fprintf(out, "%s  %zu group%s, lag ", when, t->n_rows, t->n_rows == 1 ? "" : "s");
+    if (lag == SEG_UNKNOWN) {
+        fputs("unknown\n\n", out);
+    } else {
+        fprintf(out, "%" PRIu64 "\n\n", lag);
+    }
+}
+
+void top_print_tables(FILE *out, const top_tick *t, const cli_output *output) {
+    static const cli_output plain = {.sort_by = SIZE_MAX};
     cli_listing l;
+    if (!output->csv) {
+        print_head(out, t);
+    }
     cli_listing_init_with(&l, output, top_columns, TOP_COLUMNS);
     l.out = out;
     for (size_t i = 0; i < t->n_rows; i++) {
         put_group(&l, &t->rows[i]);
     }
     cli_listing_end(&l);
-    if (t->looks.now) {
+    const cli_group_looks *looks = top_one(t);
+    if (looks && !output->csv) {
         fputc('\n', out);
         cli_listing_init_with(&l, &plain, cli_partition_columns, CLI_PARTITION_COLUMNS);
         l.out = out;
-        for (uint32_t i = 0; i < seg_group_info_partitions(t->looks.now); i++) {
-            cli_put_partition(&l, &t->looks, i);
+        for (uint32_t i = 0; i < seg_group_info_partitions(looks->now); i++) {
+            cli_put_partition(&l, looks, i);
         }
         cli_listing_end(&l);
     }
@@ -107,11 +120,12 @@ void top_print_json(FILE *out, const top_tick *t) {
     for (size_t i = 0; i < t->n_rows; i++) {
         json_array_append_new(groups, group_json(&t->rows[i]));
     }
-    if (t->looks.now) {
+    const cli_group_looks *looks = top_one(t);
+    if (looks) {
         json_t *partitions = json_array();
         cli_json_add(object, "partitions", partitions);
-        for (uint32_t i = 0; i < seg_group_info_partitions(t->looks.now); i++) {
-            json_array_append_new(partitions, cli_partition_json(&t->looks, i));
+        for (uint32_t i = 0; i < seg_group_info_partitions(looks->now); i++) {
+            json_array_append_new(partitions, cli_partition_json(looks, i));
         }
     }
     cli_json_print(out, object);
