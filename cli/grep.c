@@ -258,14 +258,14 @@ static int search(grepping *g) {
 
 /* How many messages lie in the range, where offsets tell: with a time, up to the end. */
 static uint64_t count_range(const grepping *g) {
-    seg_reader_place place;
+    const seg_reader_place *place;
     uint64_t n = 0;
-    for (size_t i = 0; seg_reader_place_at(g->reading.reader, i, &place); i++) {
-        uint64_t end = place.next;
+    for (size_t i = 0; (place = seg_reader_place_at(g->reading.reader, i)); i++) {
+        uint64_t end = place->next;
         if (g->to.kind == CLI_AT_OFFSET && (uint64_t)g->to.value < end) {
             end = (uint64_t)g->to.value;
         }
-        n += end > place.at ? end - place.at : 0;
+        n += end > place->at ? end - place->at : 0;
     }
     return n;
 }

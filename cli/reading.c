@@ -103,15 +103,15 @@ void cli_reading_close(cli_reading *r) {
 
 bool cli_reading_at(const cli_reading *r, uint32_t partition, seg_reader_place *out) {
     /* Usually it reads all of them, and the partition's place is that of its number. */
-    if (seg_reader_place_at(r->reader, partition, out) && out->partition == partition) {
-        return true;
-    }
-    for (size_t i = 0; seg_reader_place_at(r->reader, i, out); i++) {
-        if (out->partition == partition) {
-            return true;
+    const seg_reader_place *place = seg_reader_place_at(r->reader, partition);
+    for (size_t i = 0; !place || place->partition != partition; i++) {
+        place = seg_reader_place_at(r->reader, i);
+        if (!place) {
+            return false;
         }
     }
-    return false;
+    *out = *place;
+    return true;
 }
 
 int cli_reading_pass(cli_reading *r, uint32_t partition) {

@@ -168,9 +168,9 @@ static int open_last(tailing *t, uint64_t last) {
 
 /* Do the last so many of each partition reach back to the first that it keeps? */
 static bool reached_back(const tailing *t, uint64_t last) {
-    seg_reader_place place;
-    for (size_t i = 0; seg_reader_place_at(t->reading.reader, i, &place); i++) {
-        if (place.next - place.first > last) {
+    const seg_reader_place *place;
+    for (size_t i = 0; (place = seg_reader_place_at(t->reading.reader, i)); i++) {
+        if (place->next - place->first > last) {
             return false;
         }
     }

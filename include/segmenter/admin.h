@@ -169,9 +169,10 @@ typedef struct seg_reader_place {
     uint64_t next;  /* offset that the next message would have got then */
     uint64_t at;    /* the next message that is returned has this offset, or a later one */
 } seg_reader_place;
-/* The i-th of its partitions, in the order of the options; `out` is written where there is one.
- * False past the end. One thread at a time, as the other calls. No server operation. */
-SEG_API bool seg_reader_place_at(const seg_reader *r, size_t i, seg_reader_place *out);
+/* The i-th of its partitions, in the order of the options, borrowed until the next call of
+ * seg_reader_next, _seek or _close. NULL past the end. One thread at a time, as the other calls. No
+ * server operation. */
+SEG_API const seg_reader_place *seg_reader_place_at(const seg_reader *r, size_t i);
 
 /* Counters since open: set `size` with SEG_INIT. Any thread. */
 typedef struct seg_reader_stats {
@@ -270,6 +271,10 @@ typedef struct seg_group_summary {
     uint64_t members;    /* with a live lease; SEG_UNKNOWN where the group itself is damaged */
     uint64_t lag;   /* messages, exact, all partitions; SEG_UNKNOWN as in seg_group_partition */
     uint64_t epoch; /* seg_group_info_epoch(); SEG_UNKNOWN as `members` */
+    /* Committed offsets, added up over all partitions: what it grows by between two overviews is what
+     * was committed meanwhile (a seek moves it as well, also back). SEG_UNKNOWN where the group's place
+     * in a partition is not known. */
+    uint64_t committed;
 } seg_group_summary;
 
 /* Groups in the order of their streams and names, an immutable snapshot; any thread. */
@@ -309,6 +314,7 @@ typedef struct seg_seek_options {
                           from the new place */
 } seg_seek_options;
 
+/* One partition's move. Members are only added at the end. */
 typedef struct seg_seek_step {
     uint32_t partition;
     uint64_t era;
@@ -340,6 +346,7 @@ SEG_API seg_status seg_group_seek(seg_seek_plan **out, seg_client *c, const char
  * replayed or dropped is acknowledged by it. */
 typedef struct seg_dlq seg_dlq;
 
+/* One dead letter. Members are only added at the end. */
 typedef struct seg_letter {
     seg_position at;     /* its place in the dead letters: what replay and drop take */
     seg_position origin; /* where it came from */
@@ -381,7 +388,8 @@ SEG_API void seg_dlq_close(seg_dlq *q);
 /* ---- The server ---------------------------------------------------------------------------- */
 
 /* What the server tells of itself, its settings and its user's rights, an immutable snapshot; any
- * thread. Whatever the user may not ask, or a managed server hides, is unknown, and fails nothing. */
+ * thread. Whatever the user may not ask, or a managed server hides, is unknown, and fails nothing. Of
+ * NULL all is unknown, and there are no rights. */
 typedef struct seg_server_info seg_server_info;
 /* Errors: the client's. Any thread. Some dozens of small commands, among them INFO, in eight round
  * trips. */

@@ -99,6 +99,7 @@ SEG_API void seg_init(void *options, size_t size);
 
 /* ---- Plain values ------------------------------------------------------------------------- */
 
+/* Bytes of somebody else. The layout is frozen. */
 typedef struct seg_bytes {
     const void *data; /* may be NULL where len is 0 */
     size_t len;
@@ -107,14 +108,14 @@ typedef struct seg_bytes {
 /* In place of a number that cannot be told, because the server lost what it is made of. */
 #define SEG_UNKNOWN UINT64_MAX
 
-/* A message's place in its partition. Ordered by era, then offset. */
+/* A message's place in its partition. Ordered by era, then offset. The layout is frozen. */
 typedef struct seg_id {
     uint64_t era;    /* generation of the partition's log: 1, later the time when it began (ms) */
     uint64_t offset; /* 0, 1, 2 ... */
 } seg_id;
 
 /* Where a sent message was stored. The offset is UINT64_MAX where it is stored, but the server was
- * asked so late, after a lost answer, that it no longer knows where. */
+ * asked so late, after a lost answer, that it no longer knows where. The layout is frozen. */
 typedef struct seg_position {
     seg_id id;
     uint32_t partition;
@@ -250,6 +251,7 @@ typedef enum seg_loss_what {
     SEG_LOST_ACKS
 } seg_loss_what;
 
+/* What was lost of one partition. Members are only added at the end. */
 typedef struct seg_loss {
     seg_loss_what what;
     uint32_t partition;

@@ -563,11 +563,8 @@ seg_status seg_reader_seek(seg_reader *r, uint32_t partition, uint64_t offset, s
 
 /* ---- questions ------------------------------------------------------------------------------ */
 
-bool seg_reader_place_at(const seg_reader *r, size_t i, seg_reader_place *out) {
-    if (r == NULL || out == NULL || i >= r->n)
-        return false;
-    *out = r->tracks[i].place;
-    return true;
+const seg_reader_place *seg_reader_place_at(const seg_reader *r, size_t i) {
+    return r != NULL && i < r->n ? &r->tracks[i].place : NULL;
 }
 
 void seg_reader_get_stats(const seg_reader *r, seg_reader_stats *out) {

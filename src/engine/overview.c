@@ -32,7 +32,7 @@ typedef struct group_row {
     char gid[33];
     seg_status status;
     bool gone;
-    uint64_t members, owned, epoch, lag;
+    uint64_t members, owned, epoch, lag, committed;
 } group_row;
 
 typedef struct stream_row {
@@ -331,9 +331,11 @@ static void on_places(void *arg, const sg_result *r) {
             sg_task_fault(&k->job->task, a.status, &a.err);
         for (size_t i = 0; i < k->n; i++) {
             group_row *g = &k->row->groups[k->from + i];
-            bool lost;
-            add(&g->lag, sg_lag_at(&a, i, &lost));
-            if (lost && !g->gone) {
+            uint64_t lag, committed;
+            bool known = sg_lag_at(&a, i, &lag, &committed);
+            add(&g->lag, lag);
+            add(&g->committed, committed);
+            if (!known && !g->gone) {
                 g->status = SEG_ELOST;
                 k->row->doubt = true;
             }
@@ -583,7 +585,8 @@ static void put_groups(seg_groups *out, const stream_row *r, char **names) {
                                 .unowned = g->owned < n ? n - (uint32_t)g->owned : 0,
                                 .members = g->members,
                                 .lag = g->lag,
-                                .epoch = g->epoch};
+                                .epoch = g->epoch,
+                                .committed = g->committed};
     }
 }
 

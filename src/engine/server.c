@@ -364,15 +364,15 @@ const char *seg_server_info_config(const seg_server_info *s, const char *setting
 }
 
 const char *seg_server_info_user(const seg_server_info *s) {
-    return s->user;
+    return s == NULL ? NULL : s->user;
 }
 
 int64_t seg_server_info_round_trip(const seg_server_info *s) {
-    return s->round_trip;
+    return s == NULL ? -1 : s->round_trip;
 }
 
 bool seg_server_info_clock(const seg_server_info *s, int64_t *ahead, int64_t *off) {
-    if (!s->timed)
+    if (s == NULL || !s->timed)
         return false;
     if (ahead != NULL)
         *ahead = s->ahead;
@@ -382,15 +382,15 @@ bool seg_server_info_clock(const seg_server_info *s, int64_t *ahead, int64_t *of
 }
 
 seg_known seg_server_info_default_user_fit(const seg_server_info *s) {
-    return s->default_user;
+    return s == NULL ? SEG_MAYBE : s->default_user;
 }
 
 const seg_right *seg_server_info_right(const seg_server_info *s, size_t i) {
-    return i < s->n_rights ? &s->rights[i] : NULL;
+    return s != NULL && i < s->n_rights ? &s->rights[i] : NULL;
 }
 
 const seg_right *seg_server_info_missing(const seg_server_info *s, size_t i) {
-    for (size_t k = 0; k < s->n_rights; k++)
+    for (size_t k = 0; s != NULL && k < s->n_rights; k++)
         if (s->rights[k].granted == SEG_NO && i-- == 0)
             return &s->rights[k];
     return NULL;

@@ -104,10 +104,12 @@ uint64_t sg_lag(uint64_t committed, uint64_t first, uint64_t next) {
     return next - (committed > first ? committed : first);
 }
 
-uint64_t sg_lag_at(const sg_lag_answer *a, size_t i, bool *lost) {
-    uint64_t committed;
-    *lost = a->status != SEG_OK || !number(sg_reply_at(a->places, i), &committed);
-    return *lost ? SEG_UNKNOWN : sg_lag(committed, a->first, a->next);
+bool sg_lag_at(const sg_lag_answer *a, size_t i, uint64_t *lag, uint64_t *committed) {
+    bool known = a->status == SEG_OK && number(sg_reply_at(a->places, i), committed);
+    if (!known)
+        *committed = SEG_UNKNOWN;
+    *lag = known ? sg_lag(*committed, a->first, a->next) : SEG_UNKNOWN;
+    return known;
 }
 
 bool sg_group_summary_send(sg_conn *c, const sg_stream *s, const char *const *names, size_t n,

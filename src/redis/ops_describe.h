@@ -33,9 +33,9 @@ typedef struct sg_lag_answer {
     const sg_reply *places; /* valid during the callback */
 } sg_lag_answer;
 void sg_partition_lag_read(const sg_result *r, size_t n, sg_lag_answer *out);
-/* The lag of the i-th group; SEG_UNKNOWN where it cannot be told. `*lost`: that is because its place is
- * missing. */
-uint64_t sg_lag_at(const sg_lag_answer *a, size_t i, bool *lost);
+/* The lag of the i-th group and the offset that it has committed; SEG_UNKNOWN where it cannot be told.
+ * False: that is because its place is missing. */
+bool sg_lag_at(const sg_lag_answer *a, size_t i, uint64_t *lag, uint64_t *committed);
 /* The messages that are left to a group at `committed` of a partition. SEG_UNKNOWN: it is past the
  * end. */
 uint64_t sg_lag(uint64_t committed, uint64_t first, uint64_t next);

@@ -141,13 +141,17 @@ static void check_as_described(const bench *b, const seg_group_summary *s) {
     seg_error err;
     CHECK_OK(seg_group_describe(&g, b->c, s->stream, s->group, &err), &err);
     uint32_t unowned = 0;
-    for (uint32_t p = 0; p < seg_group_info_partitions(g); p++)
+    uint64_t committed = 0;
+    for (uint32_t p = 0; p < seg_group_info_partitions(g); p++) {
         unowned += seg_group_info_partition(g, p)->owner == NULL;
+        committed += seg_group_info_partition(g, p)->committed;
+    }
     CHECK_EQ(s->partitions, seg_group_info_partitions(g));
     CHECK_EQ(s->members, seg_group_info_members(g));
     CHECK_EQ(s->unowned, unowned);
     CHECK_EQ(s->lag, seg_group_info_lag(g));
     CHECK_EQ(s->epoch, seg_group_info_epoch(g));
+    CHECK_EQ(s->committed, committed);
     seg_group_info_free(g);
 }
 
@@ -170,7 +174,7 @@ TEST(groups_are_told) {
     put(&b, "s", 4, 8);
     all = groups(&b, NULL);
     static const char *const expected[][2] = {{"r", "z"}, {"s", "a"}, {"s", "b"}};
-    static const uint64_t lags[] = {6, 8, 48};
+    static const uint64_t lags[] = {6, 8, 48}, committed[] = {0, 40, 0};
     CHECK_EQ(seg_groups_count(all), 3);
     for (size_t i = 0; i < 3; i++) {
         const seg_group_summary *s = seg_groups_at(all, i);
@@ -178,6 +182,7 @@ TEST(groups_are_told) {
         CHECK_STR(s->group, expected[i][1]);
         CHECK_EQ(s->status, SEG_OK);
         CHECK_EQ(s->lag, lags[i]);
+        CHECK_EQ(s->committed, committed[i]);
         check_as_described(&b, s);
     }
     CHECK_EQ(seg_groups_at(all, 1)->members, 1);
@@ -215,6 +220,7 @@ TEST(a_damaged_group_hides_no_other) {
         CHECK_STR(s->group, names[i]);
         CHECK_EQ(s->status, expected[i]);
         CHECK_EQ(s->lag, i < 4 ? SEG_UNKNOWN : 10);
+        CHECK_EQ(s->committed, i == 1 ? 6 : i == 4 ? 0 : SEG_UNKNOWN);
         CHECK_EQ(s->members, i == 3 ? SEG_UNKNOWN : 0);
         CHECK_EQ(s->unowned, 2);
     }

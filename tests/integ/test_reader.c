@@ -12,7 +12,7 @@ static void put(desk *d, uint32_t partition, uint32_t partitions, unsigned first
 TEST(all_of_one_partition) {
     desk *d = desk_new(1);
     seg_reader_options o = reading(d);
-    seg_reader_place at;
+    const seg_reader_place *at;
     open_reader(d, &o);
     expect_end(d->r);
     put(d, 0, 1, 0, 10);
@@ -21,17 +21,17 @@ TEST(all_of_one_partition) {
     expect_end(d->r);
     expect_end(d->r);
     open_reader(d, &o);
-    CHECK(seg_reader_place_at(d->r, 0, &at));
-    CHECK(!seg_reader_place_at(d->r, 1, &at));
-    CHECK_EQ(at.first, 0);
-    CHECK_EQ(at.next, 100);
-    CHECK_EQ(at.at, 0);
-    CHECK_EQ(at.era, 1);
+    CHECK((at = seg_reader_place_at(d->r, 0)) != NULL);
+    CHECK(seg_reader_place_at(d->r, 1) == NULL);
+    CHECK_EQ(at->first, 0);
+    CHECK_EQ(at->next, 100);
+    CHECK_EQ(at->at, 0);
+    CHECK_EQ(at->era, 1);
     expect_run(d->r, 0, 0, 0, 100);
     expect_end(d->r);
-    CHECK(seg_reader_place_at(d->r, 0, &at));
-    CHECK_EQ(at.at, 100);
-    CHECK_EQ(at.next, 100);
+    CHECK((at = seg_reader_place_at(d->r, 0)) != NULL);
+    CHECK_EQ(at->at, 100);
+    CHECK_EQ(at->next, 100);
     CHECK_EQ(stats_of(d->r).messages, 100);
     CHECK_EQ(stats_of(d->r).prefetched_bytes, 0);
     CHECK_EQ(d->skips.n, 0);
@@ -68,14 +68,14 @@ TEST(chosen_partitions_in_the_order_asked_for) {
     desk *d = desk_new(8);
     seg_reader_options o = reading(d);
     uint32_t chosen[] = {6, 1};
-    seg_reader_place at;
+    const seg_reader_place *at;
     for (uint32_t p = 0; p < 8; p++)
         put(d, p, 8, 10 * p, 5);
     o.partitions = chosen;
     o.n_partitions = 2;
     open_reader(d, &o);
-    CHECK(seg_reader_place_at(d->r, 0, &at));
-    CHECK_EQ(at.partition, 6);
+    CHECK((at = seg_reader_place_at(d->r, 0)) != NULL);
+    CHECK_EQ(at->partition, 6);
     expect_run(d->r, 6, 0, 60, 5);
     expect_run(d->r, 1, 0, 10, 5);
     expect_end(d->r);
@@ -186,7 +186,7 @@ TEST(from_the_end_and_before_it) {
 TEST(seeking) {
     desk *d = desk_new(2);
     seg_reader_options o = reading(d);
-    seg_reader_place at;
+    const seg_reader_place *at;
     seg_error err;
     put(d, 0, 2, 0, 50);
     put(d, 1, 2, 100, 50);
@@ -195,8 +195,8 @@ TEST(seeking) {
     CHECK_OK(seg_reader_seek(d->r, 1, 20, &err), &err);
     expect_run(d->r, 1, 20, 120, 5);
     CHECK_OK(seg_reader_seek(d->r, 1, 49, &err), &err); /* in the middle of what was read ahead */
-    CHECK(seg_reader_place_at(d->r, 1, &at));
-    CHECK_EQ(at.at, 49);
+    CHECK((at = seg_reader_place_at(d->r, 1)) != NULL);
+    CHECK_EQ(at->at, 49);
     expect(d->r, 1, 49, 149);
     expect_end(d->r);
     CHECK_OK(seg_reader_seek(d->r, 0, 0, &err), &err);
