@@ -9,7 +9,7 @@
 /* A group as it is, and as it was a moment before. */
 typedef struct cli_group_looks {
     seg_group_info *now;
-    const seg_group_info *before; /* NULL where one look was enough */
+    const seg_group_info *before; /* NULL where one look was enough; borrowed where top looks */
     int64_t now_ms;
     int64_t between_ms;
     int64_t age_warn;

@@ -12,13 +12,15 @@
 seg_status cli_group_try_look(cli_group_looks *out, seg_client *client, const char *stream,
                               const char *group, int64_t window, int64_t age_warn, seg_error *err) {
     *out = (cli_group_looks){.age_warn = age_warn};
+    seg_group_info *before = NULL;
     seg_status status;
     if (window > 0) {
         int64_t start = cli_now_us();
-        status = seg_group_describe(&out->before, client, stream, group, err);
+        status = seg_group_describe(&before, client, stream, group, err);
         if (status != SEG_OK) {
             return status;
         }
+        out->before = before;
         cli_pause((int)window);
         out->between_ms = (cli_now_us() - start) / 1000;
     }
@@ -41,7 +43,8 @@ int cli_group_look(cli_group_looks *out, seg_client *client, const char *stream,
 void cli_group_looks_fini(cli_group_looks *l) {
     seg_group_info_free(l->now);
     seg_group_info_free((seg_group_info *)(uintptr_t)l->before);
-    l->now = l->before = NULL;
+    l->now = NULL;
+    l->before = NULL;
 }
 
 cli_look cli_look_at(const cli_group_looks *l, uint32_t partition) {

@@ -21,12 +21,11 @@ const cli_column top_columns[TOP_COLUMNS] = {
     {"PARTS", "partition_count", CLI_COLUMN_COUNT, CLI_SPARE(5), 0, "partitions of the stream"},
     {"UNOWNED", "unowned", CLI_COLUMN_COUNT, CLI_COLUMN_DATA, 0,
      "of these, those that no live member owns"},
-    {"FLIGHT", "in_flight", CLI_COLUMN_COUNT, 0, 0, "messages delivered and not settled, at most",
-     6},
-    {"TRIES", "attempts", CLI_COLUMN_COUNT, 0, 0,
+    {"FLIGHT", "in_flight", CLI_COLUMN_COUNT, CLI_SPARE(6), 0,
+     "messages delivered and not settled, at most"},
+    {"TRIES", "attempts", CLI_COLUMN_COUNT, CLI_SPARE(7), 0,
      "deliveries of the unacknowledged message that was delivered most often: more than 1 is a "
-     "redelivery",
-     7},
+     "redelivery"},
     {"MOVED", "rebalances", CLI_COLUMN_COUNT, CLI_SPARE(8), 0,
      "partitions that were given to a member since the look before"},
 };

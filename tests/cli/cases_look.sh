@@ -19,7 +19,7 @@ case_listing_forms() {
     recorded forms.txt stream ls --columns stream,max_messages --sort -max_messages --json
     recorded forms.txt stream ls --columns on_full,stream --csv --sort -stream
     recorded forms.txt stream info b --partitions --json
-    recorded forms.txt stream info b --columns partition,slot
+    recorded forms.txt stream info b --columns partition,SLOT
     recorded forms.txt group ls --csv
     recorded forms.txt group ls
     recorded forms.txt group ls --json
@@ -34,7 +34,7 @@ case_listing_forms() {
     long=$(printf '%0150d' 0)
     expect 0 segmenter stream create "$long" -p 1
     on_terminal 80 "$SEGMENTER stream where $long some-very-long-key-that-does-not-fit-a-terminal-of-eighty"
-    awk 'length($0) > 81 { exit 1 }' screen || fail "a line is wider than the terminal: $(cat screen)"
+    sed 's/…/./g' screen | awk 'length($0) > 80 { exit 1 }' || fail "a line is wider than the terminal: $(cat screen)"
     on_terminal 80 "$SEGMENTER stream ls --columns status"
     has screen "$(printf '\033\\[32mok')"
     on_terminal 80 "env NO_COLOR=1 $SEGMENTER stream ls --columns status"
@@ -45,6 +45,27 @@ case_listing_forms() {
 on_terminal() {
     TERM=xterm script -qec "stty cols $1 rows 24; $2" screen.raw >/dev/null </dev/null
     tr -d '\r' <screen.raw | grep -v '^Script ' >screen
+}
+
+# A table that is too wide goes without what can be spared, and says where a text is cut.
+case_listing_fits() {
+    expect 0 segmenter stream create orders -p 2
+    printf 'a:1\nb:2\n' | expect 0 segmenter produce orders -K :
+    start held.out consume orders -g readers --member a-member-with-a-long-name-on-some-host
+    eventually 20 owns orders readers a-member-with-a-long-name-on-some-host
+    for width in 200 90 80 60; do
+        for command in "group describe readers -s orders --window 0" "top --once -d 100ms" "stream ls"; do
+            on_terminal $width "env NO_COLOR=1 $SEGMENTER $command"
+            sed 's/…/./g' screen | awk -v w=$width 'length($0) > w { exit 1 }' ||
+                fail "$command at $width columns: $(cat screen)"
+            has screen STATUS
+        done
+    done
+    on_terminal 80 "$SEGMENTER group describe readers -s orders --window 0"
+    has screen 'a-member-w.*…'
+    lacks screen EPOCH
+    on_terminal 80 "$SEGMENTER group describe readers -s orders --window 0 --columns partition,epoch,owner"
+    has screen EPOCH
 }
 
 # Keys are anybody's: tables, CSV and JSON each show them in a way that does no harm.
@@ -148,6 +169,7 @@ case_top() {
     expect 3 segmenter top -s nowhere --once
     expect 2 segmenter top -g g
     expect 2 segmenter top --csv
+    expect 2 segmenter top --json --sort lag
     expect 5 segmenter -u unix:///nowhere/redis.sock top
     # On a terminal it draws, and ends with q or a signal.
     on_terminal 100 "timeout --foreground -s INT 2 $SEGMENTER top -d 200ms -s orders -g g"

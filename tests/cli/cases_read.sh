@@ -403,9 +403,10 @@ case_load_resume() {
 # A load that is killed when it has come so far, and again, goes on in the end.
 case_load_killed() {
     expect 0 segmenter stream create orders -p 5 --size 200000
-    seq 1 60000 | sed 's/.*/k&:v&/' | expect 0 segmenter produce orders -K :
+    total=${MESSAGES:-60000}
+    seq 1 "$total" | sed 's/.*/k&:v&/' | expect 0 segmenter produce orders -K :
     expect 0 segmenter dump orders whole
-    for after in 1 5000 20000 40000; do
+    for after in 1 $((total / 12)) $((total / 3)) $((total * 2 / 3)); do
         start log load copy whole --resume
         loading=$child
         eventually 60 reaches copy $after "$loading"
