@@ -140,6 +140,9 @@ static void read_sync(seg_consumer *c, const sg_result *r, int64_t now) {
              "the %s on the server is another one: deleted and created anew, or restored: open it "
              "again",
              what);
+    } else if (sg_reply_is(word, "DAMAGED")) {
+        sg_group_damaged(r->reply, &c->stream, c->group.name, &err);
+        over(c, SG_END_OTHER, err.status, "%s", err.text);
     } else {
         over(c, SG_END_OTHER, SEG_EPROTO, "the coordinator's answer makes no sense: \"%.40s\"",
              sg_reply_text(word));

@@ -236,6 +236,8 @@ static seg_status read_group(job *j, const sg_reply *reply, seg_error *err) {
     if (sg_reply_is(sg_reply_at(reply, 0), "NONE"))
         return sg_fail(err, SEG_ENOENT, "no group \"%s\" on stream \"%s\"", j->group.name,
                        j->stream.name);
+    if (sg_reply_is(sg_reply_at(reply, 0), "DAMAGED") || sg_reply_is(sg_reply_at(reply, 0), "LOST"))
+        return sg_group_damaged(reply, &j->stream, j->group.name, err);
     if (!sg_reply_is(sg_reply_at(reply, 0), "OK") || gid.len == 0 ||
         gid.len >= sizeof j->group.gid || !sg_reply_u64(sg_reply_at(reply, 5), &g->epoch))
         return sg_fail(err, SEG_EPROTO, "the group's state makes no sense");

@@ -44,7 +44,7 @@ static job *job_new(seg_client *c, const sg_stream *s, sg_task_step_fn *step) {
 static void on_opened(void *arg, const sg_result *r) {
     job *j = arg;
     sg_group_answer a;
-    sg_group_open_read(r, &a);
+    sg_group_open_read(r, &j->stream, j->group.name, &a);
     if (sg_task_answer(&j->task, a.lost)) {
         sg_task_fault(&j->task, a.status, &a.err);
         if (a.status == SEG_OK) {

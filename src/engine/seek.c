@@ -111,6 +111,9 @@ static void read_group(job *j, const sg_reply *reply) {
     } else if (sg_reply_is(word, "NONE") && sg_reply_is(what, "stream")) {
         sg_fail(&err, SEG_ENOENT, "stream \"%s\" was deleted", j->stream.name);
         sg_task_fault(&j->task, err.status, &err);
+    } else if (sg_reply_is(word, "DAMAGED") || sg_reply_is(word, "LOST")) {
+        sg_group_damaged(reply, &j->stream, j->group.name, &err);
+        sg_task_fault(&j->task, err.status, &err);
     } else if (!sg_reply_is(word, "NONE")) {
         sg_fail(&err, SEG_EPROTO, "the state of group \"%s\" makes no sense", j->group.name);
         sg_task_fault(&j->task, err.status, &err);
@@ -268,7 +271,7 @@ static void remember_creation(job *j) {
 static void on_opened(void *arg, const sg_result *r) {
     job *j = arg;
     sg_group_answer a;
-    sg_group_open_read(r, &a);
+    sg_group_open_read(r, &j->stream, j->group.name, &a);
     if (sg_task_answer(&j->task, a.lost)) {
         if (a.status == SEG_ELOST)
             begin_anew(j, &a.err);
@@ -313,10 +316,17 @@ static void check_places(job *j) {
 
 /* ---- one that does --------------------------------------------------------------------------- */
 
+/* The coordinator's answers do not name the group. */
+static void name_damage(const job *j, const sg_result *r, sg_seek_answer *a) {
+    if (r->status == SEG_OK && sg_reply_is(sg_reply_at(r->reply, 0), "DAMAGED"))
+        sg_group_damaged(r->reply, &j->stream, j->group.name, &a->err);
+}
+
 static void on_begun(void *arg, const sg_result *r) {
     job *j = arg;
     sg_seek_answer a;
     sg_seek_read(r, &a);
+    name_damage(j, r, &a);
     if (sg_task_answer(&j->task, a.lost)) {
         if (a.kind == SG_SEEK_OK)
             j->epoch = a.epoch;

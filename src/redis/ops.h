@@ -153,7 +153,7 @@ typedef struct sg_start_at {
 } sg_start_at;
 
 typedef struct sg_group_answer {
-    seg_status status; /* EEXIST: it is being deleted; ELOST, ENOENT */
+    seg_status status; /* EEXIST: it is being deleted; EPROTO: damaged; ELOST, ENOENT */
     bool lost, creating;
     seg_error err;
     char gid[33];
@@ -161,7 +161,13 @@ typedef struct sg_group_answer {
 } sg_group_answer;
 bool sg_group_open_send(sg_conn *c, const sg_stream *s, const sg_group *g, const sg_start_at *start,
                         sg_result_fn *fn, void *arg);
-void sg_group_open_read(const sg_result *r, sg_group_answer *out);
+/* The stream and the group are named where it is damaged. */
+void sg_group_open_read(const sg_result *r, const sg_stream *s, const char *group,
+                        sg_group_answer *out);
+/* What an answer DAMAGED of the group's scripts says, or LOST, group of group_open and group_describe:
+ * EPROTO, ELOST, with the way out. */
+seg_status sg_group_damaged(const sg_reply *reply, const sg_stream *s, const char *group,
+                            seg_error *err);
 bool sg_group_ready_send(sg_conn *c, const sg_stream *s, const sg_group *g, sg_result_fn *fn,
                          void *arg);
 /* {'DELETING', id} | {'NONE'} | {'ACTIVE', members} */

@@ -114,11 +114,14 @@ bool sg_lag_at(const sg_lag_answer *a, size_t i, uint64_t *lag, uint64_t *commit
 
 bool sg_group_summary_send(sg_conn *c, const sg_stream *s, const char *const *names, size_t n,
                            sg_result_fn *fn, void *arg) {
-    sg_call *k = sg_call_new(sg_script_find("group_summary"), 1 + 3 * n);
+    sg_call *k = sg_call_new(sg_script_find("group_summary"), 2 + 3 * n);
     sg_call_key(k, sg_key_meta(s->ns, s->name));
+    sg_call_key(k, sg_key_groups(s->ns, s->name));
     for (size_t i = 0; i < n; i++)
         sg_call_group_keys(k, s, names[i]);
     sg_call_str(k, s->inc);
+    for (size_t i = 0; i < n; i++)
+        sg_call_str(k, names[i]);
     return sg_call_send(k, c, fn, arg);
 }
 

@@ -55,13 +55,17 @@ bool sg_group_open_send(sg_conn *c, const sg_stream *s, const sg_group *g, const
     return sg_call_send(k, c, fn, arg);
 }
 
-void sg_group_open_read(const sg_result *r, sg_group_answer *out) {
+void sg_group_open_read(const sg_result *r, const sg_stream *s, const char *group,
+                        sg_group_answer *out) {
     memset(out, 0, sizeof *out);
     out->status = sg_base_status(r, &out->err, &out->lost);
     if (out->status != SEG_OK)
         return;
     const sg_reply *word = sg_reply_at(r->reply, 0);
-    if (sg_reply_is(word, "LOST"))
+    if (sg_reply_is(word, "DAMAGED") ||
+        (sg_reply_is(word, "LOST") && sg_reply_is(sg_reply_at(r->reply, 1), "group")))
+        out->status = sg_group_damaged(r->reply, s, group, &out->err);
+    else if (sg_reply_is(word, "LOST"))
         out->status = sg_lost_what(r->reply, "group", &out->err);
     else if (sg_reply_is(word, "DELETING"))
         out->status = sg_fail(&out->err, SEG_EEXIST,
@@ -72,6 +76,17 @@ void sg_group_open_read(const sg_result *r, sg_group_answer *out) {
              !read_start(sg_reply_at(r->reply, 2), &out->start))
         out->status = sg_nonsense(r->reply, "opening a group", &out->err);
     out->creating = sg_reply_is(word, "CREATE");
+}
+
+seg_status sg_group_damaged(const sg_reply *reply, const sg_stream *s, const char *group,
+                            seg_error *err) {
+    bool gone = sg_reply_is(sg_reply_at(reply, 0), "LOST");
+    const char *what = sg_reply_text(sg_reply_at(reply, 1));
+    return sg_fail(err, gone ? SEG_ELOST : SEG_EPROTO,
+                   "group \"%s\" of stream \"%s\" is damaged on the server: %.60s: delete it "
+                   "(segmenter group rm %s -s %s --yes), then it is created anew where it starts",
+                   group, s->name, gone ? "it is listed, and its hash is gone" : what, group,
+                   s->name);
 }
 
 bool sg_group_ready_send(sg_conn *c, const sg_stream *s, const sg_group *g, sg_result_fn *fn,
@@ -94,8 +109,12 @@ bool sg_group_delete_send(sg_conn *c, const sg_stream *s, const char *group, sg_
 
 bool sg_group_describe_send(sg_conn *c, const sg_stream *s, const char *group, sg_result_fn *fn,
                             void *arg) {
-    return sg_call_send(sg_group_call("group_describe", sg_key_meta(s->ns, s->name), s, group), c,
-                        fn, arg);
+    sg_call *k = sg_call_new(sg_script_find("group_describe"), 5);
+    sg_call_key(k, sg_key_meta(s->ns, s->name));
+    sg_call_group_keys(k, s, group);
+    sg_call_key(k, sg_key_groups(s->ns, s->name));
+    sg_call_str(k, group);
+    return sg_call_send(k, c, fn, arg);
 }
 
 bool sg_sync_send(sg_conn *c, const sg_sync *q, sg_result_fn *fn, void *arg) {

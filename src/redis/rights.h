@@ -34,7 +34,6 @@
     X("hget", "HGET $ f", SG_R, "reads states")                                                    \
     X("hmget", "HMGET $ f", SG_R, "reads settings and states")                                     \
     X("hgetall", "HGETALL $", SG_R, "reads the state of groups")                                   \
-    X("hexists", "HEXISTS $ f", SG_R, "looks whether a group is there")                            \
     X("hvals", "HVALS $", SG_R, "counts who owns a partition, in the list of groups")              \
     X("hset", "HSET $ f v", SG_W, "writes settings and states")                                    \
     X("hdel", "HDEL $ f", SG_W, "forgets members, producers and cursors")                          \

@@ -129,7 +129,8 @@ static void read_stream(const sg_result *r, bool create) {
 
 static void read_group(const sg_result *r) {
     sg_group_answer a;
-    sg_group_open_read(r, &a);
+    sg_stream s = {.name = "s"};
+    sg_group_open_read(r, &s, "g", &a);
     check_lost(r, a.lost);
     if (a.status != SEG_OK)
         check_refusal(&a.err, a.status);

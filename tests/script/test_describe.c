@@ -21,7 +21,7 @@ static const char *lag(const raw *r) {
 }
 
 static const char *summary(const raw *r) {
-    return raw_call(r, "group_summary", RAW_INC, NULL);
+    return raw_call(r, "group_summary", RAW_INC, r->group, NULL);
 }
 
 /* A partition with two batches, of the offsets 0 to 3 and 4 to 9, and the group "g" at its start. */
@@ -258,30 +258,32 @@ TEST(groups_that_are_not_there_or_broken_hide_no_other) {
     raw_create_group(&h, 1, "earliest");
     size_t len;
     const char *body = sg_script_body(sg_script_find("group_summary"), &len);
-    sg_key k[10] = {raw_key(&r, 'm')};
+    sg_key k[11] = {raw_key(&r, 'm'), raw_key(&r, 'G')};
     raw none = r;
     none.group = "none";
     const raw *of[] = {&r, &none, &h};
     for (size_t i = 0; i < 3; i++)
         for (size_t j = 0; j < 3; j++)
-            k[1 + 3 * i + j] = raw_key(of[i], "glp"[j]);
-    const char *argv[14] = {"EVAL", body, "10"};
-    for (size_t i = 0; i < 10; i++)
+            k[2 + 3 * i + j] = raw_key(of[i], "glp"[j]);
+    const char *argv[18] = {"EVAL", body, "11"};
+    for (size_t i = 0; i < 11; i++)
         argv[3 + i] = k[i].text;
-    argv[13] = RAW_INC;
-    CHECK_STR(raw_text(redisCommandArgv(r.c, 14, argv, NULL)),
+    argv[14] = RAW_INC;
+    for (size_t i = 0; i < 3; i++)
+        argv[15 + i] = of[i]->group;
+    CHECK_STR(raw_text(redisCommandArgv(r.c, 18, argv, NULL)),
               "OK [" RAW_GID " 0 0 0] [] [" RAW_GID " 0 0 0]");
     raw_cmd(&r, "HSET %s phase deleting", RAW_KEY(&r, 'g'));
     raw_cmd(&r, "SET %s x", RAW_KEY(&none, 'g'));
-    CHECK_STR(raw_text(redisCommandArgv(r.c, 14, argv, NULL)), "OK [] BROKEN [" RAW_GID " 0 0 0]");
+    CHECK_STR(raw_text(redisCommandArgv(r.c, 18, argv, NULL)), "OK [] BROKEN [" RAW_GID " 0 0 0]");
     raw_cmd(&r, "HSET %s phase ready", RAW_KEY(&r, 'g'));
     raw_cmd(&r, "HDEL %s gid", RAW_KEY(&r, 'g'));
     raw_cmd(&r, "SET %s x", RAW_KEY(&h, 'p'));
-    CHECK_STR(raw_text(redisCommandArgv(r.c, 14, argv, NULL)), "OK [] BROKEN BROKEN");
-    argv[13] = "other";
-    CHECK_STR(raw_text(redisCommandArgv(r.c, 14, argv, NULL)), "NONE");
+    CHECK_STR(raw_text(redisCommandArgv(r.c, 18, argv, NULL)), "OK LOST BROKEN BROKEN");
+    argv[14] = "other";
+    CHECK_STR(raw_text(redisCommandArgv(r.c, 18, argv, NULL)), "NONE");
     argv[13] = RAW_INC;
     raw_cmd(&r, "HSET %s phase deleting", RAW_KEY(&r, 'm'));
-    CHECK_STR(raw_text(redisCommandArgv(r.c, 14, argv, NULL)), "NONE");
+    CHECK_STR(raw_text(redisCommandArgv(r.c, 18, argv, NULL)), "NONE");
     raw_stop(&r);
 }

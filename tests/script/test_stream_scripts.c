@@ -211,7 +211,7 @@ TEST(a_late_group_drop_does_not_touch_another_group) {
     CHECK_STR(raw_call(&r, "partition_describe", RAW_INC, "g", RAW_GID, NULL),
               "OK 1:0 0 0 0 0 0 0    0 ");
     CHECK_STR(raw_call(&r, "partition_lag", RAW_INC, "g", RAW_GID, NULL), "OK 0 0 [0]");
-    CHECK_STR(raw_call(&r, "group_summary", RAW_INC, NULL), "OK [" RAW_GID " 0 0 0]");
+    CHECK_STR(raw_call(&r, "group_summary", RAW_INC, "g", NULL), "OK [" RAW_GID " 0 0 0]");
     CHECK_STR(raw_call(&r, "group_delete", "g", NULL), "DELETING " RAW_GID);
     CHECK_STR(raw_call(&r, "cursor_delete", "g", RAW_GID, NULL), "OK");
     CHECK_STR(raw_call(&r, "group_drop", "g", RAW_GID, NULL), "OK");
@@ -244,34 +244,34 @@ TEST(a_group_with_live_members_is_not_deleted) {
     CHECK_STR(sync_as(&r, "join", "c"), "GONE group");
     CHECK_STR(raw_call(&r, "group_ready", RAW_GID, NULL), "GONE");
     CHECK_STR(raw_call(&r, "group_open", RAW_INC, "g", RAW_GID, "earliest", NULL), "DELETING");
-    CHECK_STR(raw_call(&r, "group_describe", NULL), "NONE group");
+    CHECK_STR(raw_call(&r, "group_describe", "g", NULL), "NONE group");
     raw_stop(&r);
 }
 
 TEST(a_group_is_described_as_of_now) {
     raw r;
     raw_start(&r);
-    CHECK_STR(raw_call(&r, "group_describe", NULL), "NONE stream");
+    CHECK_STR(raw_call(&r, "group_describe", "g", NULL), "NONE stream");
     raw_create_stream(&r, 1, 100, "block");
-    CHECK_STR(raw_call(&r, "group_describe", NULL), "NONE group");
+    CHECK_STR(raw_call(&r, "group_describe", "g", NULL), "NONE group");
     raw_call(&r, "group_open", RAW_INC, "g", RAW_GID, "earliest", NULL);
     raw_cmd(&r, "HSET %s gid " RAW_GID, RAW_KEY(&r, 'g'));
-    CHECK_STR(raw_call(&r, "group_describe", NULL), "NONE group"); /* not ready yet */
+    CHECK_STR(raw_call(&r, "group_describe", "g", NULL), "NONE group"); /* not ready yet */
     raw_call(&r, "group_ready", RAW_GID, NULL);
-    CHECK_STR(raw_call(&r, "group_describe", NULL), "OK " RAW_GID " 1 [] [] 0");
+    CHECK_STR(raw_call(&r, "group_describe", "g", NULL), "OK " RAW_GID " 1 [] [] 0");
     sync_as(&r, "join", "a");
     raw_cmd(&r, "HINCRBY %s wall 100000", RAW_KEY(&r, 'g')); /* the group's clock stands still */
-    CHECK_STR(raw_call(&r, "group_describe", NULL),
+    CHECK_STR(raw_call(&r, "group_describe", "g", NULL),
               "OK " RAW_GID " 1 [a host|1 10000 10000] [0 a 1] 1");
     raw_cmd(&r, "ZINCRBY %s -2500 a", RAW_KEY(&r, 'l'));
-    CHECK_STR(raw_call(&r, "group_describe", NULL),
+    CHECK_STR(raw_call(&r, "group_describe", "g", NULL),
               "OK " RAW_GID " 1 [a host|1 10000 7500] [0 a 1] 1");
     /* Its lease has run out, and nobody has come yet who says so. */
     raw_cmd(&r, "HINCRBY %s wall -107501", RAW_KEY(&r, 'g'));
-    CHECK_STR(raw_call(&r, "group_describe", NULL), "OK " RAW_GID " 1 [] [0  1] 1");
+    CHECK_STR(raw_call(&r, "group_describe", "g", NULL), "OK " RAW_GID " 1 [] [0  1] 1");
     CHECK_STR(raw_cmd(&r, "ZCARD %s", RAW_KEY(&r, 'l')), "1"); /* nothing was written */
     raw_call(&r, "stream_delete", NULL);
-    CHECK_STR(raw_call(&r, "group_describe", NULL), "NONE stream");
+    CHECK_STR(raw_call(&r, "group_describe", "g", NULL), "NONE stream");
     CHECK_STR(sync_as(&r, "beat", "a"), "GONE stream");
     raw_stop(&r);
 }
@@ -284,12 +284,12 @@ TEST(what_only_reads_works_on_a_replica) {
     raw_create_group(&r, 1, "earliest");
     raw_cmd(&r, "REPLICAOF 127.0.0.1 1");
     raw_cmd(&r, "CONFIG SET maxmemory 1000");
-    CHECK_STR(raw_call(&r, "group_describe", NULL), "OK " RAW_GID " 1 [] [] 0");
+    CHECK_STR(raw_call(&r, "group_describe", "g", NULL), "OK " RAW_GID " 1 [] [] 0");
     CHECK_STR(raw_call(&r, "cursor_read", RAW_INC, "g", NULL), "OK 1:0 0 0 0 0     0 ");
     CHECK_STR(raw_call(&r, "partition_describe", RAW_INC, "g", RAW_GID, NULL),
               "OK 1:0 0 0 0 0 0 0    0 ");
     CHECK_STR(raw_call(&r, "partition_lag", RAW_INC, "g", RAW_GID, NULL), "OK 0 0 [0]");
-    CHECK_STR(raw_call(&r, "group_summary", RAW_INC, NULL), "OK [" RAW_GID " 0 0 0]");
+    CHECK_STR(raw_call(&r, "group_summary", RAW_INC, "g", NULL), "OK [" RAW_GID " 0 0 0]");
     CHECK_CONTAINS(raw_call(&r, "stream_delete", NULL), "-READONLY");
     raw_cmd(&r, "REPLICAOF NO ONE");
     const char *joined = sync_as(&r, "join", "a"); /* allowed when full; in another life */

@@ -127,7 +127,7 @@ TEST(a_clock_that_steps_back_revives_nobody) {
     raw_cmd(&r, "HSET %s clock 5000", RAW_KEY(&r, 'g'));
     raw_cmd(&r, "ZADD %s 4000 a", RAW_KEY(&r, 'l'));
     raw_cmd(&r, "HINCRBY %s wall 100000", RAW_KEY(&r, 'g'));
-    CHECK_STR(raw_call(&r, "group_describe", NULL), "OK " RAW_GID " 1 [] [0  1] 1");
+    CHECK_STR(raw_call(&r, "group_describe", "g", NULL), "OK " RAW_GID " 1 [] [0  1] 1");
     CHECK_STR(raw_call(&r, "group_seek", RAW_INC, RAW_GID, "begin", "0", "0", "w", NULL), "OK 2");
     CHECK_STR(raw_call(&r, "group_delete", "g", NULL), "DELETING " RAW_GID);
     raw_stop(&r);
@@ -138,10 +138,12 @@ TEST(what_is_half_there_is_not_described) {
     start(&r);
     CHECK_STR(join(&r), "OK 2 -1 1 [0 1 keep]");
     raw_cmd(&r, "HDEL %s m:a", RAW_KEY(&r, 'g')); /* a lease, and nothing known of its member */
-    CHECK_STR(raw_call(&r, "group_describe", NULL), "OK " RAW_GID " 1 [] [0  1] 1");
+    CHECK_STR(raw_call(&r, "group_describe", "g", NULL), "OK " RAW_GID " 1 [] [0  1] 1");
     raw_cmd(&r, "HDEL %s gid", RAW_KEY(&r, 'g'));
-    CHECK_STR(raw_call(&r, "group_describe", NULL), "NONE group");
+    CHECK_STR(raw_call(&r, "group_describe", "g", NULL), "LOST group");
+    raw_cmd(&r, "SREM %s g", RAW_KEY(&r, 'G'));
+    CHECK_STR(raw_call(&r, "group_describe", "g", NULL), "NONE group");
     raw_cmd(&r, "HDEL %s inc", RAW_KEY(&r, 'm'));
-    CHECK_STR(raw_call(&r, "group_describe", NULL), "NONE stream");
+    CHECK_STR(raw_call(&r, "group_describe", "g", NULL), "NONE stream");
     raw_stop(&r);
 }

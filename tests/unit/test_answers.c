@@ -232,7 +232,8 @@ static void show_group(answer *a, char *out, size_t size) {
                                          [SEG_AT_OFFSET] = "offset",
                                          [SEG_AT_TIME] = "time"};
     sg_group_answer g;
-    sg_group_open_read(&a->result, &g);
+    sg_stream s = {.name = "s"};
+    sg_group_open_read(&a->result, &s, "g", &g);
     if (g.status != SEG_OK)
         snprintf(out, size, "%s%s", test_status_name(g.status), lost_word(g.lost));
     else
@@ -258,6 +259,8 @@ TEST(opening_a_group) {
         {"[READY g '']", "EPROTO"},
         {"[READY g]", "EPROTO"},
         {"[READY '' latest]", "EPROTO"},
+        {"[DAMAGED word]", "EPROTO"},
+        {"[LOST group]", "ELOST"},
         {"[READY " ID_32 "0 latest]", "EPROTO"},
         {"[READY]", "EPROTO"},
         {"[OPEN g latest]", "EPROTO"},

@@ -5,7 +5,11 @@
 -- ARGV  1 group   2 the group's id
 -- Returns {'OK'}
 -- Keeps  another group of that name is not touched.
-local there = redis.call('HGET', KEYS[2], 'gid')
+local there = redis.pcall('HGET', KEYS[2], 'gid')
+if type(there) == 'table' then
+    if not string.find(there.err, 'WRONGTYPE', 1, true) then return there end
+    there = false -- no group's
+end
 if not there or there == ARGV[2] then
     redis.call('UNLINK', KEYS[2], KEYS[3], KEYS[4])
     redis.call('SREM', KEYS[1], ARGV[1])

@@ -8,10 +8,14 @@
 --       4 start: 'earliest' | 'latest' | 'offset:N' | 'time:MS'. Whoever makes the cursors goes by the one that is
 --       answered, and looks for the time's offset in each partition
 -- Returns {'CREATE' | 'READY', id, start} or {'LOST', what} or {'DELETING'}
+--         {'DAMAGED', what}  what is stored of it makes no sense
 local meta, groups, group = KEYS[1], KEYS[2], KEYS[3]
 local m = redis.call('HMGET', meta, 'inc', 'phase')
 if m[1] ~= ARGV[1] or m[2] ~= 'ready' then return {'LOST', 'meta'} end
-local g = redis.call('HMGET', group, 'gid', 'phase', 'start')
+local g = redis.pcall('HMGET', group, 'gid', 'phase', 'start')
+if g.err then
+    return string.find(g.err, 'WRONGTYPE', 1, true) and {'DAMAGED', 'its hash is of another type'} or g
+end
 if not g[1] then
     -- A group that was, with its coordinator's state gone: its cursors and epochs would start over.
     if redis.call('SISMEMBER', groups, ARGV[2]) == 1 then return {'LOST', 'group'} end

@@ -10,7 +10,7 @@
 -- Returns {'OK', epoch}        begin: for cursor_seek, larger than every epoch granted so far
 --                              finish: the largest granted now
 --         {'ACTIVE', members}  begin: live members; nothing was changed
---         {'LOST', what}, {'GONE', what}   as group_sync
+--         {'LOST', what}, {'GONE', what}, {'DAMAGED', what}   as group_sync
 -- Keeps  every grant has a new epoch, larger than all before; owners and targets stay who they are.
 --
 --   begin         epoch 7 is taken; no member has it        owner of 0: a, under 5
@@ -27,13 +27,19 @@ local meta, group, leases, parts = unpack(KEYS)
 local inc, gid, op, force, floor, channel = unpack(ARGV)
 
 local function n2s(n) return string.format('%.0f', n) end
+local function refused(r, what) return string.find(r.err, 'WRONGTYPE', 1, true) and {'DAMAGED', what} or r end
 
 local m = redis.call('HMGET', meta, 'inc', 'phase')
 if not m[1] or m[2] == 'deleting' then return {'GONE', 'stream'} end
 if m[1] ~= inc then return {'LOST', 'stream'} end
-local g = redis.call('HMGET', group, 'gid', 'phase', 'epoch', 'clock', 'wall', 'life')
+local g = redis.pcall('HMGET', group, 'gid', 'phase', 'epoch', 'clock', 'wall', 'life')
+if g.err then return refused(g, 'its hash is of another type') end
 if not g[1] or g[2] == 'deleting' then return {'GONE', 'group'} end
 if g[1] ~= gid then return {'LOST', 'group'} end
+for i, name in ipairs({'epoch', 'clock', 'wall'}) do
+    local n = tonumber(g[i + 2])
+    if not n or not (math.abs(n) < 2 ^ 53) then return {'DAMAGED', 'its ' .. name .. ' is no number'} end
+end
 local epoch = math.max(tonumber(g[3]), tonumber(floor))
 local time = redis.call('TIME')
 local wall = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
@@ -50,7 +56,8 @@ if op == 'begin' then
     if force ~= '1' then
         -- As in group_delete: a member that is alive renews within the gap.
         local now = tonumber(g[4]) + math.max(0, wall - tonumber(g[5]))
-        local live = redis.call('ZCOUNT', leases, '(' .. n2s(now), '+inf')
+        local live = redis.pcall('ZCOUNT', leases, '(' .. n2s(now), '+inf')
+        if type(live) == 'table' then return refused(live, 'its leases are of another type') end
         if live > 0 then return {'ACTIVE', live} end
     end
     new_life()
@@ -68,9 +75,11 @@ for i = 7, #ARGV do
     end
 end
 local stale, told = {}, {}
-local all = redis.call('HGETALL', parts)
+local all = redis.pcall('HGETALL', parts)
+if all.err then return refused(all, 'its parts are of another type') end
 for i = 1, #all, 2 do
-    local owner, e, target = string.match(all[i + 1], '^([^|]*)|([^|]*)|(.*)$')
+    local owner, e, target = string.match(all[i + 1], '^([^|]*)|(%d+)|(.*)$')
+    if not owner then return {'DAMAGED', 'what it knows of a partition makes no sense'} end
     local since = moved[all[i]]
     if since and owner ~= '' and tonumber(e) <= since then
         stale[#stale + 1] = {all[i], owner, target}
@@ -94,7 +103,7 @@ end
 if #flat > 0 then redis.call('HSET', parts, unpack(flat)) end
 redis.call('HSET', group, 'epoch', n2s(epoch))
 for name, text in pairs(told) do
-    local nonce, timeout, version, host = string.match(text or '', '^([^|]*)|([^|]*)|([^|]*)|(.*)$')
+    local nonce, timeout, version, host = string.match(text or '', '^([^|]*)|(%d+)|(%d+)|(.*)$')
     if nonce then
         redis.call('HSET', group, 'm:' .. name, nonce .. '|' .. timeout .. '|' ..
                    n2s(tonumber(version) + 1) .. '|' .. host)

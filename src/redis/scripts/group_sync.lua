@@ -13,6 +13,7 @@
 --         {'REPLACED'}    another consumer took this member's name
 --         {'LOST', what}  the stream or the group is missing, or another incarnation
 --         {'GONE', what}  it was deleted
+--         {'DAMAGED', what}  what is stored of the group makes no sense; next to nothing was changed
 -- Keeps  each partition has at most one owner; owner and target differ only while it moves, and it is
 --        given to its target only once its owner has handed it back or has expired; every grant has a
 --        new epoch, larger than all before; targets are balanced over the live members (sizes differ
@@ -23,6 +24,9 @@
 -- expires nobody who comes back at once; a dead member is still found in time, since the living call
 -- at least every quarter of their session timeout, and more often where somebody's is much shorter
 -- than theirs; `cap` is half of the shortest.
+--
+-- Damage. What is stored was written by nobody but the group's scripts, but anybody can write over it. It is looked at
+-- before anything is written, and before it is counted with.
 --
 -- Cost. With nothing changed: seven commands, which read and renew one lease, O(log members). They are most of that
 -- call's time, so it has none that it can do without. A change of membership reads every partition and member once.
@@ -36,17 +40,28 @@ local timeout, seen, host, floor, channel = tonumber(ARGV[6]), ARGV[7], ARGV[8],
 
 local function n2s(n) return string.format('%.0f', n) end
 
+-- An error of a command: of a key that holds something else, it is the group's.
+local function refused(r, what) return string.find(r.err, 'WRONGTYPE', 1, true) and {'DAMAGED', what} or r end
+
 local m = redis.call('HMGET', meta, 'inc', 'phase')
 if not m[1] or m[2] == 'deleting' then return {'GONE', 'stream'} end
 if m[1] ~= inc then return {'LOST', 'stream'} end
-local g = redis.call('HMGET', group, 'gid', 'phase', 'epoch', 'clock', 'wall', 'cap', 'm:' .. me)
+local g = redis.pcall('HMGET', group, 'gid', 'phase', 'epoch', 'clock', 'wall', 'cap', 'm:' .. me)
+if g.err then return refused(g, 'its hash is of another type') end
 if not g[1] or g[2] == 'deleting' then return {'GONE', 'group'} end
 if g[1] ~= gid then return {'LOST', 'group'} end
-local epoch, cap = tonumber(g[3]), tonumber(g[6])
+local epoch, clock, last, cap = tonumber(g[3]), tonumber(g[4]), tonumber(g[5]), tonumber(g[6])
+if not (epoch and clock and last and cap and math.abs(epoch + clock + last + cap) < 2 ^ 54) then
+    for i, name in ipairs({'epoch', 'clock', 'wall'}) do
+        local n = tonumber(g[i + 2])
+        if not n or not (math.abs(n) < 2 ^ 53) then return {'DAMAGED', 'its ' .. name .. ' is no number'} end
+    end
+    return {'DAMAGED', 'its cap is no number'}
+end
 
 local time = redis.call('TIME')
 local wall = time[1] * 1000 + math.floor(time[2] / 1000)
-local now = g[4] + math.min(math.max(0, wall - g[5]), cap)
+local now = clock + math.min(math.max(0, wall - last), cap)
 
 -- Until somebody else's lease may run out, ms. 0: one has; -1: there is nobody else.
 local function due(members)
@@ -63,7 +78,9 @@ end
 local missing = false
 if op == 'beat' and #ARGV == 10 and floor <= epoch and
         g[7] == nonce .. '|' .. ARGV[6] .. '|' .. seen .. '|' .. host then
-    missing = redis.call('ZADD', leases, now + timeout, me) == 1
+    local added = redis.pcall('ZADD', leases, now + timeout, me)
+    if type(added) == 'table' then return refused(added, 'its leases are of another type') end
+    missing = added == 1
     local members = redis.call('ZCARD', leases)
     local wait = due(members)
     if wait ~= 0 and not missing then
@@ -72,18 +89,22 @@ if op == 'beat' and #ARGV == 10 and floor <= epoch and
     end
 end
 
+-- Both: nil where it makes no sense.
 local function unpack_member(text)
-    local n, t, v, h = string.match(text, '^([^|]*)|([^|]*)|([^|]*)|(.*)$')
-    return {nonce = n, timeout = tonumber(t), version = tonumber(v), host = h}
+    local n, t, v, h = string.match(text, '^([^|]*)|(%d+)|(%d+)|(.*)$')
+    return n and {nonce = n, timeout = tonumber(t), version = tonumber(v), host = h}
 end
 
 local function unpack_part(text)
     if not text then return {owner = '', epoch = 0, target = ''} end
-    local o, e, t = string.match(text, '^([^|]*)|([^|]*)|(.*)$')
-    return {owner = o, epoch = tonumber(e), target = t}
+    local o, e, t = string.match(text, '^([^|]*)|(%d+)|(.*)$')
+    return o and {owner = o, epoch = tonumber(e), target = t}
 end
 
+local NO_MEMBER = {'DAMAGED', 'what it knows of a member makes no sense'}
+local NO_PART = {'DAMAGED', 'what it knows of a partition makes no sense'}
 local self = g[7] and unpack_member(g[7]) or nil
+if g[7] and not self then return NO_MEMBER end
 if op ~= 'join' then
     if not self then return {'UNKNOWN'} end
     if self.nonce ~= nonce then return {'REPLACED'} end
@@ -92,31 +113,67 @@ end
 -- Read before anything is written: an error rolls nothing back.
 local partitions = tonumber(redis.call('HGET', meta, 'partitions'))
 local more = redis.call('HMGET', group, 'used', 'life')
+if not partitions then return {'LOST', 'stream'} end
 epoch = math.max(epoch, floor)
+
+-- Everyone, and every partition, as they are stored; nil where one makes no sense.
+local function read_members()
+    local flat, known = redis.call('HGETALL', group), {}
+    for i = 1, #flat, 2 do
+        if string.sub(flat[i], 1, 2) == 'm:' then
+            local member = unpack_member(flat[i + 1])
+            if not member then return nil end
+            known[string.sub(flat[i], 3)] = member
+        end
+    end
+    return known
+end
+
+local function read_parts()
+    local flat, all = redis.call('HGETALL', parts), {}
+    for i = 1, #flat, 2 do
+        local p, part = tonumber(flat[i]), unpack_part(flat[i + 1])
+        if not p or not part then return nil end
+        all[p] = part
+    end
+    for p = 0, partitions - 1 do all[p] = all[p] or unpack_part(nil) end
+    return all
+end
+
+local dead = redis.pcall('ZRANGEBYSCORE', leases, '-inf', n2s(now))
+if dead.err then return refused(dead, 'its leases are of another type') end
+local kind = redis.call('TYPE', parts).ok
+if kind ~= 'hash' and kind ~= 'none' then return {'DAMAGED', 'its parts are of another type'} end
+local all, members
+if op ~= 'beat' or #dead > 1 or dead[1] and dead[1] ~= me then
+    all, members = read_parts(), read_members()
+    if not all then return NO_PART end
+    if not members then return NO_MEMBER end
+end
 local released = {}
 for i = 11, #ARGV do
     local p, e = string.match(ARGV[i], '^(%d+):(%d+)$')
-    if p and tonumber(p) < partitions then released[#released + 1] = {tonumber(p), tonumber(e)} end
+    if p and tonumber(p) < partitions then
+        p = tonumber(p)
+        local part = all and all[p] or unpack_part(redis.call('HGET', parts, n2s(p)))
+        if not part then return NO_PART end
+        released[#released + 1] = {p, tonumber(e), part}
+    end
 end
 
 -- A member that expired can be one again without knowing it, by a copy of its join that a dead connection still
 -- held. Were its versions to begin anew, it could be at the one it knows already, and never hear of its new list.
 local used = tonumber(more[1] or '0')
+if not used then return {'DAMAGED', 'its used is no number'} end
 local function remove(name, member)
     used = math.max(used, member and member.version or 0)
+    members[name] = nil
     redis.call('ZREM', leases, name)
     redis.call('HDEL', group, 'm:' .. name)
 end
 
 -- What this call changed, written at the end: partitions, and members to tell (a new version each).
 local changed, told = {}, {}
-
-local function read_parts()
-    local flat, all = redis.call('HGETALL', parts), {}
-    for i = 1, #flat, 2 do all[tonumber(flat[i])] = unpack_part(flat[i + 1]) end
-    for p = 0, partitions - 1 do all[p] = all[p] or unpack_part(nil) end
-    return all
-end
 
 -- A server that was restarted or promoted may have lost grants, whose owners still hold them. What it gives from
 -- then on is past all that were given in its life before: its number is the time, as an era's is.
@@ -138,7 +195,7 @@ local function give(p, part)
 end
 
 -- Everyone's partitions: who holds each now (a live owner, else a live target), cut to the quota.
-local function balance(all, members)
+local function balance()
     local held, names = {}, {}
     for name in pairs(members) do names[#names + 1], held[name] = name, {} end
     local free = {}
@@ -182,9 +239,8 @@ local function balance(all, members)
     return target
 end
 
-local function rebalance(members)
-    local all = read_parts()
-    local target = balance(all, members)
+local function rebalance()
+    local target = balance()
     for p = 0, partitions - 1 do
         local part, to = all[p], target[p] or ''
         local before_owner, before_target = part.owner, part.target
@@ -209,7 +265,7 @@ end
 -- `anew`: the partitions are shared out anew right after this, and given then.
 local function hand_back(anew)
     for _, back in ipairs(released) do
-        local p, part = back[1], unpack_part(redis.call('HGET', parts, n2s(back[1])))
+        local p, part = back[1], back[3]
         if part.owner == me and part.epoch == back[2] then
             part.owner, changed[p] = '', part
             if part.target ~= '' and not anew then give(p, part) end
@@ -233,10 +289,9 @@ end
 
 -- 1. The dead: leases that ran out, but never the caller's own, who is plainly alive.
 local membership = false
-for _, name in ipairs(redis.call('ZRANGEBYSCORE', leases, '-inf', n2s(now))) do
+for _, name in ipairs(dead) do
     if name ~= me then
-        local text = redis.call('HGET', group, 'm:' .. name)
-        remove(name, text and unpack_member(text))
+        remove(name, members[name])
         membership = true
     end
 end
@@ -253,19 +308,16 @@ else
     missing = redis.call('ZADD', leases, n2s(now + timeout), me) == 1 or missing
     if missing and (op == 'beat' or redis.call('ZCARD', leases) == 1) then
         -- Somebody deleted the leases: everyone known gets one, or the dead among them would stay for ever.
-        local flat = redis.call('HGETALL', group)
-        for i = 1, #flat, 2 do
-            if string.sub(flat[i], 1, 2) == 'm:' then
-                local ends = now + unpack_member(flat[i + 1]).timeout
-                redis.call('ZADD', leases, 'NX', n2s(ends), string.sub(flat[i], 3))
-            end
+        members = members or read_members()
+        if not members then return NO_MEMBER end
+        for name, member in pairs(members) do
+            redis.call('ZADD', leases, 'NX', n2s(now + member.timeout), name)
         end
     end
     if op == 'join' and not (self and self.nonce == nonce) then
         if self then
             -- Replaced: the partitions come to the new consumer of the name, under new epochs.
             redis.pcall('SPUBLISH', channel .. me, 'replaced')
-            local all = read_parts()
             for p = 0, partitions - 1 do
                 local part = all[p]
                 if part.owner == me then
@@ -278,28 +330,21 @@ else
         self = {nonce = nonce, timeout = timeout, version = (self and self.version or used) + 1, host = host}
         redis.call('HSET', group, 'm:' .. me, nonce .. '|' .. n2s(timeout) .. '|' ..
                    n2s(self.version) .. '|' .. host)
-        membership = true
+        members[me], membership = self, true
     end
 end
 
 -- 3. Who is a member has changed: share the partitions out anew.
 if membership then
-    local members = {}
-    local flat = redis.call('HGETALL', group)
-    for i = 1, #flat, 2 do
-        if string.sub(flat[i], 1, 2) == 'm:' then
-            members[string.sub(flat[i], 3)] = unpack_member(flat[i + 1])
-        end
-    end
-    rebalance(members)
+    rebalance()
     write_parts()
 end
 
 -- 4. Tell those who have something to do: a new version for each, and a wake-up now.
 for name in pairs(told) do
     local text = redis.call('HGET', group, 'm:' .. name)
-    if text then
-        local member = unpack_member(text)
+    local member = text and unpack_member(text)
+    if member then
         member.version = member.version + 1
         if name == me and self then self.version = member.version end
         redis.call('HSET', group, 'm:' .. name, member.nonce .. '|' .. n2s(member.timeout) .. '|' ..
@@ -314,11 +359,12 @@ if op == 'leave' then return {'OK', '0', '-1', living} end
 
 local answer = {'OK', n2s(self.version), n2s(due(living)), living}
 if n2s(self.version) ~= seen then
-    local mine, all = {}, redis.call('HGETALL', parts)
-    for i = 1, #all, 2 do
-        local part = unpack_part(all[i + 1])
+    local mine, flat = {}, redis.call('HGETALL', parts)
+    for i = 1, #flat, 2 do
+        local part = unpack_part(flat[i + 1])
+        if not part then return NO_PART end
         if part.owner == me then
-            mine[#mine + 1] = all[i]
+            mine[#mine + 1] = flat[i]
             mine[#mine + 1] = n2s(part.epoch)
             mine[#mine + 1] = part.target == me and 'keep' or 'give'
         end
