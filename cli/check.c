@@ -255,6 +255,12 @@ static seg_status measure_stream(cli_check *c, seg_client *client, const check_o
     }
     count_damaged(c, s);
     status = cli_fill_of(&fill, client, s, err);
+    if (status == SEG_OK && fill.n_damaged == 1) {
+        cli_check_fail(c, CLI_PROBE_CRITICAL, "group %s is damaged", fill.damaged);
+    } else if (status == SEG_OK && fill.n_damaged > 1) {
+        cli_check_fail(c, CLI_PROBE_CRITICAL, "group %s and %" PRIu64 " more are damaged",
+                       fill.damaged, fill.n_damaged - 1);
+    }
     if (status == SEG_OK) {
         cli_check_add(c, (cli_check_value){"messages", "messages", CLI_UNIT_COUNT,
                                            count_of(seg_stream_info_messages(s)), -1, -1, -1,
@@ -274,7 +280,8 @@ static seg_status measure_stream(cli_check *c, seg_client *client, const check_o
             snprintf(c->about, sizeof c->about, "slowest: group %s in partition %" PRIu32,
                      fill.group, fill.partition);
         } else {
-            snprintf(c->about, sizeof c->about, "no group reads it");
+            snprintf(c->about, sizeof c->about, "no %sgroup reads it",
+                     fill.n_damaged ? "other " : "");
         }
     }
     seg_stream_info_free(s);

@@ -23,8 +23,4 @@ typedef struct cli_collect_plan {
 seg_status cli_collect(cli_metrics *m, seg_client *client, const cli_collect_plan *plan,
                        seg_error *err);
 
-/* Is that the name of a stream of dead letters, "STREAM.GROUP.dlq"? Which of its dots parts both nobody
- * knows where there are several: `stream_len` is up to the last one. */
-bool cli_letters_name(const char *name, size_t *stream_len, size_t *group_len);
-
 #endif

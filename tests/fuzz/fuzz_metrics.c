@@ -2,7 +2,7 @@
  * header, the names of dead letters, and label values, which are text from the server. */
 #include "metrics.h"
 
-#include "collect.h"
+#include "letters.h"
 #include "fuzz.h"
 #include "listen.h"
 #include "text.h"
