@@ -85,10 +85,11 @@ typedef struct cli_command {
     size_t opts_size;
     const struct cli_column *columns; /* of what it lists: gives it --json, --csv and so on */
     size_t n_columns;
-    bool hidden;   /* for the command's own use */
-    bool any_word; /* its first argument is no name */
-    bool local;    /* needs no server: the globals are as the command line gives them */
-    bool probe;    /* ends as CLI_PROBE_MAP says, also where its options are wrong */
+    const char *excess; /* what is said of an argument too many, beside that; NULL: nothing */
+    bool hidden;        /* for the command's own use */
+    bool any_word;      /* its first argument is no name */
+    bool local;         /* needs no server: the globals are as the command line gives them */
+    bool probe;         /* ends as CLI_PROBE_MAP says, also where its options are wrong */
     int (*run)(const cli_run *run);
 } cli_command;
 

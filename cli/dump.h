@@ -9,6 +9,7 @@ typedef struct cli_dump_opts {
     bool resume;
     bool force;
     int64_t limit;
+    cli_list partitions;
 } cli_dump_opts;
 
 /* Where a dump is written to: stdout, or FILE.part, which becomes FILE once it is complete. So what is

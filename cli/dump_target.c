@@ -24,6 +24,15 @@ static int conflict(const char *format, const char *name) {
 
 /* ---- Resuming -------------------------------------------------------------------------------- */
 
+static bool has_same_parts(const cli_dump *a, const cli_dump *b) {
+    for (uint32_t p = 0; p < a->partitions && a->partitions == b->partitions; p++) {
+        if (a->parts[p].left_out != b->parts[p].left_out) {
+            return false;
+        }
+    }
+    return a->partitions == b->partitions;
+}
+
 /* Is the dump so far of the stream as it is now? */
 static int check_same(const cli_dump_target *t, const cli_dump *so_far, const cli_dump *now) {
     if (strcmp(so_far->stream, now->stream) != 0 ||
@@ -36,6 +45,12 @@ static int check_same(const cli_dump_target *t, const cli_dump *so_far, const cl
         cli_failure("'%s' is a dump of another stream '%s', which was created at another time: "
                     "--force starts anew",
                     t->part, now->stream);
+        return CLI_CONFLICT;
+    }
+    if (!has_same_parts(so_far, now)) {
+        char *extent = cli_dump_extent(so_far);
+        cli_failure("'%s' is a dump of %s, not of those that are asked for", t->part, extent);
+        free(extent);
         return CLI_CONFLICT;
     }
     for (uint32_t p = 0; p < now->partitions; p++) {
@@ -159,6 +174,9 @@ static int existing(cli_dump_target *t, const struct stat *st, const cli_dump *d
     if (code == CLI_OK && (strcmp(r.so_far.stream, d->stream) != 0 ||
                            strcmp(r.so_far.name_space, d->name_space) != 0)) {
         code = conflict("'%s' exists, and is a dump of another stream", t->name);
+    }
+    if (code == CLI_OK && !has_same_parts(&r.so_far, d)) {
+        code = conflict("'%s' exists, and is a dump of other partitions", t->name);
     }
     *complete = code == CLI_OK;
     cli_dump_fini(&r.so_far);

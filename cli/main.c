@@ -67,7 +67,8 @@ static bool check_args(const cli_command *c, const char *const *args, size_t n) 
         return false;
     }
     if (n > c->max_args) {
-        cli_usage("unexpected argument '%s'", args[c->max_args]);
+        cli_usage("unexpected argument '%s'%s%s", args[c->max_args], c->excess ? "; " : "",
+                  c->excess ? c->excess : "");
         return false;
     }
     if (n > 0 && !c->any_word && !cli_name_ok(args[0])) {

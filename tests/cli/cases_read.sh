@@ -373,6 +373,66 @@ case_read_damaged() {
     has file '"dump":"skip","partition":0,"era":1,"first":1,"count":1,"why":"missing"'
 }
 
+# A partition that is damaged hides only itself.
+case_read_part() {
+    expect 0 segmenter stream create orders -p 3
+    seq 1 9 | sed 's/.*/k&:v&/' | expect 0 segmenter produce orders -K :
+    expect 0 segmenter dump orders whole
+    tool=$(command -v redis-cli || command -v valkey-cli) || fail "no redis-cli and no valkey-cli"
+    expect 0 "$tool" -s "${SEGMENTER_URL#unix://}" DEL "sg:{$SEGMENTER_NAMESPACE/orders/1}:state"
+    has out '^1$'
+    shown tail orders
+    shown grep orders v
+    shown get orders 1 0
+    shown dump orders part
+    shown tail orders --partition 7
+    shown grep orders v --partition 7
+    shown dump orders part --partition 7
+    shown get orders 7 0
+    shown group seek g -s orders --to start --partition 7
+    shown tail orders -f -n 3
+    shown dump orders part --partition 0 --partition 0
+    shown dump orders part --partition 2 --partition 0
+    shown dump orders part --partition 2 --resume
+    shown dump orders part --partition 0 --partition 2 --resume
+    shown dump orders two --partition 2
+    shown load --check part
+    shown load copy two
+    shown load copy two
+    shown dump orders zero --partition 0
+    shown load copy zero
+    shown load copy zero --resume
+    shown load orders two
+    for p in 0 2; do
+        messages_of whole | grep "\"partition\":$p," >wanted
+        for file in part copied; do
+            [ -e copied ] || expect 0 segmenter dump copy copied
+            messages_of $file | grep "\"partition\":$p," >got
+            same wanted got
+        done
+    done
+    # Cut anywhere, it is continued as a whole one is.
+    awk '{ at += length($0) + 1; print at - 1; print at }' part >cuts
+    while read -r cut; do
+        head -c "$cut" part >again.part
+        expect 0 segmenter dump orders again --partition 0 --partition 2 --resume
+        messages_of part >wanted
+        messages_of again >got
+        same wanted got
+        rm again
+    done <cuts
+    head -n 3 part >again.part
+    expect 4 segmenter dump orders again --partition 0 --resume
+    # A line that is none of its partitions'.
+    sed 's/"partition":2,"era":1,"offset"/"partition":1,"era":1,"offset"/' part >odd
+    expect 1 segmenter load --check odd
+    # The doctor names the command that saves what there is.
+    expect 1 segmenter doctor --columns advice --csv
+    has out "segmenter dump orders FILE -N $SEGMENTER_NAMESPACE --partition 0 --partition 2"
+    shown load orders two --append
+    golden read_part.txt shown.txt
+}
+
 # Loaded up to any message, it goes on behind that, exactly once.
 case_load_resume() {
     expect 0 segmenter stream create orders -p 3
