@@ -156,6 +156,9 @@ int cli_exit_code(seg_status status);
 /* Flush and close stdout. `code`, or CLI_FAILURE with a report where the output did not arrive. */
 int cli_close_stdout(int code);
 
+/* Did a write to stdout fail? To be asked behind the writes, in their thread: it remembers why. */
+bool cli_stdout_failed(void);
+
 /* Write out what stdout holds. False, with a report, where that failed. */
 bool cli_flush_stdout(void);
 

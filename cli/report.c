@@ -6,6 +6,7 @@
  * word of the command line to cli_hide_password(), and every report is masked as it is written. */
 #include <errno.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -255,9 +256,28 @@ int cli_error(const seg_error *err) {
 
 /* ---- Output ---------------------------------------------------------------------------------- */
 
+/* Why the first write failed: by the time that it is told, errno is something else's, or another
+ * thread's. */
+static atomic_int write_error;
+
+bool cli_stdout_failed(void) {
+    if (!ferror(stdout)) {
+        return false;
+    }
+    int none = 0;
+    atomic_compare_exchange_strong(&write_error, &none, errno);
+    return true;
+}
+
+static int say_unwritten(void) {
+    int none = 0;
+    atomic_compare_exchange_strong(&write_error, &none, errno);
+    return cli_failure("cannot write the output: %s", strerror(atomic_load(&write_error)));
+}
+
 bool cli_flush_stdout(void) {
     if (fflush(stdout) != 0 || ferror(stdout)) {
-        cli_note("cannot write the output: %s", strerror(errno));
+        say_unwritten();
         clearerr(stdout);
         return false;
     }
@@ -270,7 +290,7 @@ int cli_close_stdout(int code) {
     }
     /* A stdout that was closed from the start is no fault where nothing was written to it. */
     if (fclose(stdout) != 0 && errno != EBADF) {
-        cli_note("cannot write the output: %s", strerror(errno));
+        say_unwritten();
         return code == CLI_OK ? CLI_FAILURE : code;
     }
     return code;

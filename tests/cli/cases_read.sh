@@ -177,6 +177,41 @@ is_busy() {
     [ "$(awk '{ print $14 }' "/proc/$1/stat")" -ge 50 ]
 }
 
+# So it is where the search waits for somebody who does not read.
+case_grep_blocked() {
+    expect 0 segmenter stream create orders -p 1
+    seq 1 20000 | sed 's/.*/a message with some text that fills a pipe &/' | expect 0 segmenter produce orders
+    mkfifo pipe
+    exec 8<>pipe
+    for options in -J '-f %v\n'; do
+        env --default-signal=INT "$SEGMENTER" grep orders . "$options" >pipe 2>blocked.err 9>&- 8>&- &
+        child=$!
+        children="$children $child"
+        eventually 30 has_filled_pipe "$child"
+        kill -INT "$child"
+        ended "$child" 1
+        has blocked.err 'interrupted'
+        lacks blocked.err 'the pattern takes too long'
+        exec 8<&-
+        exec 8<>pipe
+    done
+    exec 8<&-
+    # Why a write failed is told, also where it was another thread's.
+    for json in '' -J; do
+        segmenter grep orders . $json >/dev/full 2>err
+        [ $? -eq 1 ] || fail "a full disk is not told"
+        has err 'cannot write the output: No space left on device'
+    done
+    has err '^\{"error":\{"code":"failure","message":"cannot write the output: No space left on device"'
+    segmenter stream ls --json >/dev/full 2>err
+    has err '^\{"error":\{"code":"failure","message":"cannot write the output: No space left on device"'
+}
+
+# has_filled_pipe PID: it wrote as much as a pipe holds.
+has_filled_pipe() {
+    [ "$(sed -n 's/^wchar: //p' "/proc/$1/io")" -ge 61440 ]
+}
+
 # ---- dump and load ---------------------------------------------------------------------------------
 
 # The lines of a dump's messages, without the stream's name.
