@@ -148,17 +148,34 @@ static int go_on(cli_dump_target *t, cli_dump *d) {
 
 /* ---- Opening --------------------------------------------------------------------------------- */
 
+static bool is_older(const struct stat *a, const struct stat *b) {
+    return a->st_mtim.tv_sec < b->st_mtim.tv_sec ||
+           (a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec <= b->st_mtim.tv_nsec);
+}
+
 /* FILE is there already. */
 static int existing(cli_dump_target *t, const struct stat *st, const cli_dump *d, bool *complete) {
     if (!S_ISREG(st->st_mode)) {
         return cli_failure("'%s' is no regular file: without a FILE the dump goes to stdout",
                            t->name);
     }
+    struct stat part;
+    bool begun = t->opts->resume && stat(t->part, &part) == 0;
+    t->replaces = t->opts->force || begun;
     if (t->opts->force) {
         return CLI_OK;
     }
-    if (!t->opts->resume || access(t->part, F_OK) == 0) {
+    if (!t->opts->resume) {
         return conflict("'%s' exists: --force replaces it once the new dump is complete", t->name);
+    }
+    /* It was there when --force began the dump. What came after that is not to be lost. */
+    if (begun) {
+        return is_older(st, &part)
+                   ? CLI_OK
+                   : conflict(
+                         "'%s' is newer than the dump that was interrupted, '%s.part': --force "
+                         "starts anew, and replaces it",
+                         t->name);
     }
     /* To be called again and again until it succeeds, it has to succeed in the end. */
     int fd = open(t->name, O_RDONLY | O_CLOEXEC);
@@ -241,7 +258,7 @@ static bool sync_directory(const char *name) {
 
 /* A link, unlike a rename, cannot replace what came to be there meanwhile. */
 static bool give_name(const cli_dump_target *t) {
-    if (t->opts->force) {
+    if (t->replaces) {
         return rename(t->part, t->name) == 0;
     }
     if (link(t->part, t->name) == 0) {

@@ -348,6 +348,19 @@ case_dump_resume() {
         expect 0 segmenter load --check other.zst
         rm other.zst
     done
+    # One that replaces another is continued as well, and replaces it then; but nothing that is newer.
+    echo old >replaced
+    expect 1 segmenter dump orders replaced --force --limit 5
+    has err '; --resume continues it$'
+    has replaced '^old$'
+    expect 1 segmenter dump orders replaced --resume --limit 5
+    expect 0 segmenter dump orders replaced --resume
+    expect 0 segmenter load --check replaced
+    [ ! -e replaced.part ] || fail "its part is left"
+    expect 1 segmenter dump orders newer --limit 5
+    touch -d '+1 hour' newer
+    expect 4 segmenter dump orders newer --resume
+    has err "'newer' is newer than the dump that was interrupted, 'newer.part': --force starts anew"
     # What is not ours is left as it is.
     echo 'important' >other.part
     expect 1 segmenter dump orders other --resume
