@@ -146,6 +146,9 @@ void cli_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
 int cli_usage(const char *format, ...) __attribute__((format(printf, 1, 2)));
 int cli_failure(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* The first usage error or failure that was reported, without the word before it; "": there was none. */
+const char *cli_first_fault(void);
+
 /* `text` as a report would show it: one line, no password, nothing that commands a terminal. */
 void cli_report_text(char *out, size_t cap, const char *text);
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "check.h"
 #include "listing.h"
 
 /* What the command line names: a command, or a family alone (for its help). */
@@ -127,7 +128,11 @@ static int run_command(cli_parser *p, cli_globals *globals, const cli_command *c
     cli_opts_init(&p->sets[1]);
 
     cli_run run = {c, globals, opts, &output, args, 0};
-    int code = finish(c, run_parsed(p, globals, &run, &output));
+    int code = run_parsed(p, globals, &run, &output);
+    if (c->probe && code == CLI_PROBE_UNKNOWN) {
+        cli_check_say_unknown(&run, p->argc, p->argv);
+    }
+    code = finish(c, code);
     cli_opts_fini(&p->sets[1]);
     cli_output_fini(&output);
     free(opts);
@@ -214,6 +219,8 @@ int main(int argc, char **argv) {
             code = cli_close_stdout(CLI_OK);
         }
     } else if (means_probe(argc, words, &found)) {
+        cli_check_say_unknown(NULL, argc, words);
+        cli_close_stdout(CLI_OK);
         code = CLI_PROBE_UNKNOWN;
     }
     cli_globals_fini(&globals);

@@ -20,6 +20,7 @@ static const char *who = "segmenter";
 static bool as_json;
 static char *secrets[MAX_SECRETS];
 static size_t n_secrets;
+static char first_fault[REPORT_MAX]; /* as it was reported */
 
 void cli_set_who(const char *name) {
     who = name;
@@ -190,11 +191,18 @@ __attribute__((format(printf, 3, 0))) static void say(const char *code, const ch
     char text[REPORT_MAX], clean[REPORT_MAX];
     vsnprintf(text, sizeof text, format, args);
     cli_report_text(clean, sizeof clean, text);
+    if (code && !first_fault[0]) {
+        memcpy(first_fault, clean, sizeof clean);
+    }
     if (as_json) {
         print_json(code ? "error" : "note", code, clean, hint);
     } else {
         fprintf(stderr, "%s: %s\n", who, clean);
     }
+}
+
+const char *cli_first_fault(void) {
+    return first_fault;
 }
 
 void cli_note(const char *format, ...) {

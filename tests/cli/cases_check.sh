@@ -143,6 +143,28 @@ case_check_usage() {
     expect 3 sh -c '"$SEGMENTER" check connection >/dev/full'
 }
 
+# A monitor reads stdout, in its format: also where the check did not begin.
+case_check_unknown() {
+    for format in nagios json prometheus; do
+        looks check group g -s s --format $format --password-file nothing
+        looks check dlq s -g g --context nothing --format=$format
+        looks check stream s --frobnicate --format $format
+        looks check stream s --fill-warn 90 --fill-critical 80 --format $format
+        looks check connection --format $format -u http://nowhere
+        looks check connection --format $format -u redis://:geheim-2@nowhere:x
+        looks check group --format $format
+        looks check stream 'no"good' --format $format
+        looks --frobnicate check group g -s s --format $format
+        looks check nothing --format $format
+    done
+    looks check stream s --frobnicate --format text
+    looks produce check --frobnicate --format nagios
+    no_secret
+    golden check-unknown.txt looks.txt
+    expect 0 segmenter check group --help --format nagios
+    lacks out '^SEGMENTER'
+}
+
 case_check_away() {
     for format in text nagios json prometheus; do
         looks -u "unix://$PWD/nowhere.sock" check connection --format $format
