@@ -436,9 +436,32 @@ static void put_server(const collection *c) {
     free(name);
 }
 
+/* Of the streams that were asked for by name. That one is not there people are told where it changes: its
+ * name may be misspelt, and it would be silence otherwise. */
+static void put_missing(const collection *c) {
+    const cli_list *only = c->plan->streams;
+    for (size_t i = 0; only && i < only->n; i++) {
+        const char *name = only->items[i];
+        bool missing = !find_stream(c, name);
+        cli_labels l;
+        cli_labels_init(&l, c->plan->name_space);
+        cli_labels_add(&l, "stream", name);
+        cli_metrics_count(c->metrics, CLI_METRIC_STREAM_MISSING, &l, missing);
+        if (missing != c->plan->missing[i]) {
+            cli_note(missing
+                         ? "there is no stream '%s' in namespace '%s': segmenter_stream_missing "
+                           "is 1"
+                         : "stream '%s' in namespace '%s' is there now",
+                     name, c->plan->name_space);
+            c->plan->missing[i] = missing;
+        }
+    }
+}
+
 static void put_all(collection *c) {
     uint64_t streams = 0;
     put_server(c);
+    put_missing(c);
     for (size_t i = 0; i < seg_groups_count(c->groups); i++) {
         if (is_told(c, seg_groups_at(c->groups, i))) {
             put_group(c, i);

@@ -13,6 +13,7 @@
 typedef struct cli_collect_plan {
     const char *name_space;
     const cli_list *streams; /* only these; empty: all */
+    bool *missing;           /* of each of these: was it said that there is none? */
     uint64_t describe;       /* look closely at so many groups at most */
     uint64_t partitions;     /* and tell of so many partitions; 0: of none */
     int64_t look_us;         /* look closely for so long at most */

@@ -312,6 +312,9 @@ case_doctor() {
     looks doctor --columns severity,topic,finding,why,advice --csv
     looks doctor --acl extra
     looks doctor extra
+    looks doctor --acl --acl-read-only
+    looks doctor --acl --json
+    looks doctor --acl-read-only --sort topic
     looks doctor --acl 'no good'
     expect 1 segmenter produce orders --delivery-timeout 10ms <<END
 one
