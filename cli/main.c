@@ -16,7 +16,7 @@ typedef struct target {
 
 /* Read up to the command's name. Returns false where that ended in a fault; what was found before it
  * is in `*out` all the same. */
-static bool parse_target(cli_parser *p, const cli_globals *globals, target *out) {
+static bool parse_target(cli_parser *p, cli_globals *globals, target *out) {
     const char *word;
     target found = {0};
     for (;; *out = found) {
@@ -34,6 +34,10 @@ static bool parse_target(cli_parser *p, const cli_globals *globals, target *out)
             }
             *out = found;
             return true;
+        }
+        if (!found.family && !globals->help && strcmp(word, "help") == 0) {
+            globals->help = true; /* "help stream create" is "stream create --help" */
+            continue;
         }
         found.command = cli_find_command(found.family, word);
         if (found.command) {

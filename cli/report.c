@@ -155,6 +155,8 @@ static const char *hint_for(seg_status status) {
     case SEG_ETIMEDOUT:
         return "see whether the server runs and the URL is right: segmenter check connection";
     case SEG_EACCES:
+        return "--password-file names a file with the password; segmenter doctor says which rights "
+               "the user lacks";
     case SEG_ESERVER:
     case SEG_EOOM:
         return "see what the server lacks: segmenter doctor";
