@@ -274,6 +274,8 @@ case_password_file() {
         cat out err config/segmenter/contexts.json
     } >all
     lacks all 'hunter2|wrong$|%2F%3A'
+    expect 5 segmenter -u "$url" stream ls --json
+    has err '"hint":"--password-file names a file with the password; '
     # A context's password goes to no other server.
     XDG_CONFIG_HOME=$PWD/config expect 5 segmenter --context here -u "$url" stream ls
     # Not even ps(1) sees one.
