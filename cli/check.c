@@ -74,6 +74,54 @@ static void end_after(const cli_check *empty, const check_opts *o) {
     set_timer(o->timeout);
 }
 
+/* ---- The end before the beginning ------------------------------------------------------------- */
+
+static bool has_result; /* stdout has one */
+
+static int format_of(int argc, char *const *words) {
+    static const char option[] = "--format";
+    static const char *const names[] = {"text", "nagios", "json", "prometheus"};
+    const size_t len = sizeof option - 1;
+    int format = CLI_CHECK_AS_TEXT;
+    for (int i = 1; i < argc && strcmp(words[i], "--") != 0; i++) {
+        const char *value = NULL;
+        if (strncmp(words[i], option, len) == 0 && words[i][len] == '=') {
+            value = words[i] + len + 1;
+        } else if (strcmp(words[i], option) == 0 && i + 1 < argc) {
+            value = words[i + 1];
+        }
+        for (size_t f = 0; value && f < CLI_COUNT(names); f++) {
+            format = strcmp(value, names[f]) == 0 ? (int)f : format;
+        }
+    }
+    return format;
+}
+
+/* What can be a label. */
+static const char *name_or_null(const char *text) {
+    return text && cli_name_ok(text) ? text : NULL;
+}
+
+void cli_check_say_unknown(const cli_run *run, int argc, char *const *words) {
+    cli_check c = {.kind = "check"};
+    int format = format_of(argc, words);
+    if (has_result || format == CLI_CHECK_AS_TEXT) {
+        return;
+    }
+    if (run) {
+        const check_opts *o = run->opts;
+        const char *arg = run->n_args > 0 ? name_or_null(run->args[0]) : NULL;
+        c.kind = strchr(run->command->name, ' ') + 1;
+        c.name_space = name_or_null(run->globals->name_space);
+        bool of_group = strcmp(c.kind, "group") == 0;
+        c.stream = of_group ? name_or_null(o->stream) : arg;
+        c.group = of_group ? arg : name_or_null(o->group);
+    }
+    const char *fault = cli_first_fault();
+    cli_check_fail(&c, CLI_PROBE_UNKNOWN, "%s", fault[0] ? fault : "the check was not done");
+    cli_check_print(stdout, &c, (cli_check_format)format);
+}
+
 /* ---- All checks ------------------------------------------------------------------------------ */
 
 /* A server that is away is critical whatever is looked at, as nothing works without it; so is what is
@@ -107,6 +155,7 @@ static int run_check(const cli_run *run, cli_check *c, measure_fn *measure) {
         status = measure(c, client, o, &err);
     }
     is_printing = 1;
+    has_result = true;
     if (status != SEG_OK) {
         cli_check_fail(c, probe_of(c, status), "%s",
                        err.text[0] ? err.text : seg_status_text(status));
@@ -255,6 +304,12 @@ static seg_status measure_stream(cli_check *c, seg_client *client, const check_o
     }
     count_damaged(c, s);
     status = cli_fill_of(&fill, client, s, err);
+    if (status == SEG_OK && fill.n_damaged == 1) {
+        cli_check_fail(c, CLI_PROBE_CRITICAL, "group %s is damaged", fill.damaged);
+    } else if (status == SEG_OK && fill.n_damaged > 1) {
+        cli_check_fail(c, CLI_PROBE_CRITICAL, "group %s and %" PRIu64 " more are damaged",
+                       fill.damaged, fill.n_damaged - 1);
+    }
     if (status == SEG_OK) {
         cli_check_add(c, (cli_check_value){"messages", "messages", CLI_UNIT_COUNT,
                                            count_of(seg_stream_info_messages(s)), -1, -1, -1,
@@ -274,7 +329,8 @@ static seg_status measure_stream(cli_check *c, seg_client *client, const check_o
             snprintf(c->about, sizeof c->about, "slowest: group %s in partition %" PRIu32,
                      fill.group, fill.partition);
         } else {
-            snprintf(c->about, sizeof c->about, "no group reads it");
+            snprintf(c->about, sizeof c->about, "no %sgroup reads it",
+                     fill.n_damaged ? "other " : "");
         }
     }
     seg_stream_info_free(s);

@@ -55,6 +55,11 @@ typedef enum cli_check_format {
     CLI_CHECK_AS_PROMETHEUS
 } cli_check_format;
 
+/* A monitor reads stdout: where a check ended before it looked, as something was wrong with how it was
+ * called, say that there, in the format that the words of the command line ask for. In text, which people
+ * read, stderr has said it. `run`: NULL where it is not known which check it was. */
+void cli_check_say_unknown(const cli_run *run, int argc, char *const *words);
+
 void cli_check_print(FILE *out, const cli_check *c, cli_check_format format);
 
 #endif

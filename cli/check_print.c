@@ -158,7 +158,7 @@ void cli_check_add(cli_check *c, cli_check_value v) {
 /* ---- Text ------------------------------------------------------------------------------------ */
 
 static void print_subject(FILE *out, const cli_check *c) {
-    if (c->group) {
+    if (c->group && c->stream) {
         bool itself = strcmp(c->kind, "group") == 0;
         fprintf(out, "%sgroup %s of stream %s", itself ? "" : "dead letters of ", c->group,
                 c->stream);
@@ -347,15 +347,18 @@ static void print_sample(FILE *out, const cli_check *c, const char *metric, cons
                          bool with_kind, double value) {
     char text[40];
     fprintf(out, "# HELP %s %s\n# TYPE %s gauge\n%s{", metric, help, metric, metric);
-    if (with_kind) {
-        fprintf(out, "check=\"%s\",", c->kind);
-    }
-    fprintf(out, "namespace=\"%s\"", c->name_space); /* names need no escapes */
-    if (c->stream) {
-        fprintf(out, ",stream=\"%s\"", c->stream);
-    }
-    if (c->group) {
-        fprintf(out, ",group=\"%s\"", c->group);
+    const struct {
+        const char *name, *value; /* names need no escapes */
+    } labels[] = {{"check", with_kind ? c->kind : NULL},
+                  {"namespace", c->name_space},
+                  {"stream", c->stream},
+                  {"group", c->group}};
+    const char *comma = "";
+    for (size_t i = 0; i < CLI_COUNT(labels); i++) {
+        if (labels[i].value) {
+            fprintf(out, "%s%s=\"%s\"", comma, labels[i].name, labels[i].value);
+            comma = ",";
+        }
     }
     print_number(text, value);
     fprintf(out, "} %s\n", text);

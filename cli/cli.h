@@ -85,10 +85,11 @@ typedef struct cli_command {
     size_t opts_size;
     const struct cli_column *columns; /* of what it lists: gives it --json, --csv and so on */
     size_t n_columns;
-    bool hidden;   /* for the command's own use */
-    bool any_word; /* its first argument is no name */
-    bool local;    /* needs no server: the globals are as the command line gives them */
-    bool probe;    /* ends as CLI_PROBE_MAP says, also where its options are wrong */
+    const char *excess; /* what is said of an argument too many, beside that; NULL: nothing */
+    bool hidden;        /* for the command's own use */
+    bool any_word;      /* its first argument is no name */
+    bool local;         /* needs no server: the globals are as the command line gives them */
+    bool probe;         /* ends as CLI_PROBE_MAP says, also where its options are wrong */
     int (*run)(const cli_run *run);
 } cli_command;
 
@@ -145,6 +146,9 @@ void cli_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
 int cli_usage(const char *format, ...) __attribute__((format(printf, 1, 2)));
 int cli_failure(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* The first usage error or failure that was reported, without the word before it; "": there was none. */
+const char *cli_first_fault(void);
+
 /* `text` as a report would show it: one line, no password, nothing that commands a terminal. */
 void cli_report_text(char *out, size_t cap, const char *text);
 
@@ -154,6 +158,9 @@ int cli_exit_code(seg_status status);
 
 /* Flush and close stdout. `code`, or CLI_FAILURE with a report where the output did not arrive. */
 int cli_close_stdout(int code);
+
+/* Did a write to stdout fail? To be asked behind the writes, in their thread: it remembers why. */
+bool cli_stdout_failed(void);
 
 /* Write out what stdout holds. False, with a report, where that failed. */
 bool cli_flush_stdout(void);

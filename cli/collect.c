@@ -1,9 +1,8 @@
 /* collect.c - see collect.h.
  *
- * Dead letters of group G of stream S are a stream of their own, "S.G.dlq", and what is left of them is
- * what its group "dlq" has not acknowledged. That stream is told of as any other; its group "dlq" is
- * not: nobody is meant to be a member of it, and it would be a group that is left alone with its lag.
- * Instead there is one sample of segmenter_dead_letters, under the names of S and G. */
+ * A stream of dead letters is told of as any other; its group "dlq" is not: nobody is meant to be a
+ * member of it, and it would be a group that is left alone with its lag. Instead there is one sample of
+ * segmenter_dead_letters, under the names of whose they are. */
 #include "collect.h"
 
 #include <math.h>
@@ -12,12 +11,11 @@
 #include <string.h>
 #include <time.h>
 
+#include "damage.h"
 #include "health.h"
+#include "letters.h"
 
 enum { LOOKERS = 4 };
-
-#define LETTERS_GROUP  "dlq"
-#define LETTERS_SUFFIX "." LETTERS_GROUP
 
 /* What a close look says of a group. */
 typedef struct look {
@@ -25,6 +23,7 @@ typedef struct look {
     uint64_t in_flight, attempts;
     uint64_t left;        /* neither committed nor acknowledged behind that; dead letters */
     seg_group_info *info; /* of whose partitions is told */
+    bool damaged;         /* it cannot be looked at */
 } look;
 
 typedef struct collection {
@@ -46,26 +45,6 @@ typedef struct collection {
 } collection;
 
 /* ---- Names ----------------------------------------------------------------------------------- */
-
-bool cli_letters_name(const char *name, size_t *stream_len, size_t *group_len) {
-    static const char suffix[] = LETTERS_SUFFIX;
-    size_t len = strlen(name), tail = sizeof suffix - 1;
-    if (len <= tail || strcmp(name + len - tail, suffix) != 0) {
-        return false;
-    }
-    const char *dot = memrchr(name, '.', len - tail);
-    if (!dot || dot == name || dot + 1 == name + len - tail) {
-        return false;
-    }
-    *stream_len = (size_t)(dot - name);
-    *group_len = len - tail - *stream_len - 1;
-    return true;
-}
-
-static bool is_letters(const char *stream) {
-    size_t a, b;
-    return cli_letters_name(stream, &a, &b);
-}
 
 static bool is_wanted(const collection *c, const char *stream) {
     const cli_list *only = c->plan->streams;
@@ -108,14 +87,23 @@ static size_t find_group(const collection *c, const char *stream, const char *gr
     return SIZE_MAX;
 }
 
-/* Is it what is left of dead letters? */
-static bool is_rest(const seg_group_summary *g) {
-    return strcmp(g->group, LETTERS_GROUP) == 0 && is_letters(g->stream);
+/* Of a stream; where there is none, of what comes after it. */
+static size_t first_group(const collection *c, const char *stream) {
+    size_t from = 0, to = seg_groups_count(c->groups);
+    while (from < to) {
+        size_t middle = from + (to - from) / 2;
+        if (strcmp(seg_groups_at(c->groups, middle)->stream, stream) < 0) {
+            from = middle + 1;
+        } else {
+            to = middle;
+        }
+    }
+    return from;
 }
 
 /* Is it told of among the groups? */
 static bool is_told(const collection *c, const seg_group_summary *g) {
-    return is_wanted(c, g->stream) && !is_rest(g);
+    return is_wanted(c, g->stream) && !cli_is_letters_group(g->stream, g->group);
 }
 
 /* ---- Close looks ----------------------------------------------------------------------------- */
@@ -183,8 +171,10 @@ static void look_at(collection *c, size_t i) {
         } else {
             seg_group_info_free(info);
         }
-    } else if (status != SEG_ENOENT && status != SEG_EPROTO && status != SEG_ELOST) {
-        fail(c, &err); /* those are about this group alone */
+    } else if (cli_is_damage(status)) {
+        c->looks[i].damaged = true;
+    } else if (status != SEG_ENOENT) { /* deleted meanwhile */
+        fail(c, &err);
     }
 }
 
@@ -239,8 +229,8 @@ static void choose(collection *c) {
     for (size_t i = 0; i < n; i++) {
         const seg_group_summary *g = seg_groups_at(c->groups, i);
         bool told = is_told(c, g);
-        if (g->lag > 0 && (told || is_rest(g))) {
-            c->looks[i] = (look){NAN, NAN, SEG_UNKNOWN, SEG_UNKNOWN, g->lag, NULL};
+        if (g->lag > 0 && (told || cli_is_letters_group(g->stream, g->group))) {
+            c->looks[i] = (look){NAN, NAN, SEG_UNKNOWN, SEG_UNKNOWN, g->lag, NULL, false};
             all[found++] = (candidate){g->lag, i};
         }
         if (!told) {
@@ -279,7 +269,7 @@ static seg_status put_stream_partitions(collection *c, const seg_stream_summary 
     seg_error err;
     seg_status status = seg_stream_describe(&info, c->client, s->name, &err);
     if (status != SEG_OK) {
-        if (status != SEG_ENOENT && status != SEG_EPROTO && status != SEG_ELOST) {
+        if (status != SEG_ENOENT && !cli_is_damage(status)) {
             fail(c, &err);
             return status;
         }
@@ -343,13 +333,13 @@ static void put_group_partitions(collection *c, const seg_group_summary *g, cons
 /* What is left in a stream of dead letters. Before its group is there, all; where nobody looked at it,
  * those that were taken out from among the others are still counted. */
 static uint64_t letters_in(const collection *c, const seg_stream_summary *s) {
-    size_t rest = find_group(c, s->name, LETTERS_GROUP);
+    size_t rest = find_group(c, s->name, CLI_LETTERS_GROUP);
     return rest == SIZE_MAX ? s->messages : c->looks[rest].left;
 }
 
 /* What is left of its dead letters. None where there never was one. */
 static uint64_t letters_of(const collection *c, const seg_group_summary *g) {
-    char *name = cli_format("%s.%s" LETTERS_SUFFIX, g->stream, g->group);
+    char *name = cli_letters_stream(g->stream, g->group);
     const seg_stream_summary *s = find_stream(c, name);
     free(name);
     return s ? letters_in(c, s) : 0;
@@ -371,14 +361,40 @@ static void put_group(collection *c, size_t i) {
     cli_metrics_count(c->metrics, CLI_METRIC_GROUP_REBALANCES, &l, g->epoch);
     cli_metrics_count(c->metrics, CLI_METRIC_GROUP_IN_FLIGHT, &l, k->in_flight);
     cli_metrics_count(c->metrics, CLI_METRIC_GROUP_ATTEMPTS, &l, k->attempts);
-    bool damaged = g->status != SEG_OK || g->lag == SEG_UNKNOWN;
+    bool damaged = g->status != SEG_OK || g->lag == SEG_UNKNOWN || k->damaged;
     cli_metrics_count(c->metrics, CLI_METRIC_GROUP_DAMAGED, &l, damaged);
-    if (!is_letters(g->stream)) {
+    if (!cli_is_letters_stream(g->stream)) {
         cli_metrics_count(c->metrics, CLI_METRIC_DEAD_LETTERS, &l, letters_of(c, g));
     }
     if (c->told[i]) {
         put_group_partitions(c, g, k, &l);
     }
+}
+
+/* Of groups that are listed, and are not there, no more is known. Both listings count the groups of a
+ * stream, so nothing is asked where nothing is wrong. */
+static seg_status put_leftovers(collection *c, const seg_stream_summary *s, seg_error *err) {
+    cli_leftovers left = {0};
+    uint64_t found = 0;
+    for (size_t i = first_group(c, s->name);
+         i < seg_groups_count(c->groups) &&
+         strcmp(seg_groups_at(c->groups, i)->stream, s->name) == 0;
+         i++) {
+        found++;
+    }
+    if (s->groups == SEG_UNKNOWN || s->groups == found) {
+        return SEG_OK;
+    }
+    seg_status status = cli_leftovers_find(&left, c->client, s->name, err);
+    for (size_t i = 0; i < left.n; i++) {
+        cli_labels l;
+        cli_labels_init(&l, c->plan->name_space);
+        cli_labels_add(&l, "stream", s->name);
+        cli_labels_add(&l, "group", left.names[i]);
+        cli_metrics_count(c->metrics, CLI_METRIC_GROUP_DAMAGED, &l, 1);
+    }
+    cli_leftovers_fini(&left);
+    return status == SEG_ENOENT || cli_is_damage(status) ? SEG_OK : status;
 }
 
 /* Dead letters whose group is gone: they would be forgotten otherwise. */
@@ -420,9 +436,32 @@ static void put_server(const collection *c) {
     free(name);
 }
 
+/* Of the streams that were asked for by name. That one is not there people are told where it changes: its
+ * name may be misspelt, and it would be silence otherwise. */
+static void put_missing(const collection *c) {
+    const cli_list *only = c->plan->streams;
+    for (size_t i = 0; only && i < only->n; i++) {
+        const char *name = only->items[i];
+        bool missing = !find_stream(c, name);
+        cli_labels l;
+        cli_labels_init(&l, c->plan->name_space);
+        cli_labels_add(&l, "stream", name);
+        cli_metrics_count(c->metrics, CLI_METRIC_STREAM_MISSING, &l, missing);
+        if (missing != c->plan->missing[i]) {
+            cli_note(missing
+                         ? "there is no stream '%s' in namespace '%s': segmenter_stream_missing "
+                           "is 1"
+                         : "stream '%s' in namespace '%s' is there now",
+                     name, c->plan->name_space);
+            c->plan->missing[i] = missing;
+        }
+    }
+}
+
 static void put_all(collection *c) {
     uint64_t streams = 0;
     put_server(c);
+    put_missing(c);
     for (size_t i = 0; i < seg_groups_count(c->groups); i++) {
         if (is_told(c, seg_groups_at(c->groups, i))) {
             put_group(c, i);
@@ -432,8 +471,13 @@ static void put_all(collection *c) {
         const seg_stream_summary *s = seg_streams_at(c->streams, i);
         put_orphan(c, s);
         if (is_wanted(c, s->name)) {
+            seg_error err;
             streams++;
             if (put_stream(c, s) != SEG_OK) {
+                return;
+            }
+            if (put_leftovers(c, s, &err) != SEG_OK) {
+                fail(c, &err);
                 return;
             }
         }

@@ -13,6 +13,7 @@
 typedef struct cli_collect_plan {
     const char *name_space;
     const cli_list *streams; /* only these; empty: all */
+    bool *missing;           /* of each of these: was it said that there is none? */
     uint64_t describe;       /* look closely at so many groups at most */
     uint64_t partitions;     /* and tell of so many partitions; 0: of none */
     int64_t look_us;         /* look closely for so long at most */
@@ -22,9 +23,5 @@ typedef struct cli_collect_plan {
 /* Errors: those of the listings. What was put into `m` until then is not to be used. */
 seg_status cli_collect(cli_metrics *m, seg_client *client, const cli_collect_plan *plan,
                        seg_error *err);
-
-/* Is that the name of a stream of dead letters, "STREAM.GROUP.dlq"? Which of its dots parts both nobody
- * knows where there are several: `stream_len` is up to the last one. */
-bool cli_letters_name(const char *name, size_t *stream_len, size_t *group_len);
 
 #endif

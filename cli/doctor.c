@@ -227,8 +227,16 @@ static seg_status open_server(cli_doctor *d, seg_error *err) {
 
 static int run_doctor(const cli_run *run) {
     const doctor_opts *o = run->opts;
+    if (o->acl && o->acl_read_only) {
+        return cli_usage("--acl and --acl-read-only exclude each other: each is a user's rights");
+    }
     if (o->acl || o->acl_read_only) {
-        return print_rule(run, o);
+        const cli_output *out = run->output;
+        return out->json || out->csv || out->columns || out->sort
+                   ? cli_usage("--json, --csv, --columns and --sort are for findings: %s prints a "
+                               "command",
+                               o->acl ? "--acl" : "--acl-read-only")
+                   : print_rule(run, o);
     }
     if (run->n_args) {
         return cli_usage("a NAME is only for --acl and --acl-read-only, not '%s'", run->args[0]);

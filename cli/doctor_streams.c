@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "damage.h"
 #include "doctor.h"
 #include "fill.h"
 #include "group.h"
@@ -12,7 +13,7 @@
 #include "listing.h"
 #include "place.h"
 
-enum { OLD_MS = 3600000, FULL = 95, NEARLY_FULL = 80 };
+enum { OLD_MS = 3600000, FULL = 95, NEARLY_FULL = 80, NAMED_MAX = 16 };
 
 typedef struct stock {
     seg_streams *streams;
@@ -51,6 +52,25 @@ static const seg_group_summary *find_group(const stock *s, const char *stream, c
 
 /* ---- Damage ---------------------------------------------------------------------------------- */
 
+/* " --partition 0 --partition 2": all that can be read; "": none. The caller frees it. */
+static char *whole_of_stream(const seg_stream_info *s) {
+    char *text = cli_format("%s", "");
+    size_t n = 0;
+    for (uint32_t i = 0; i < seg_stream_info_partitions(s); i++) {
+        if (seg_stream_info_partition(s, i)->status != SEG_OK) {
+            continue;
+        }
+        char *longer = ++n > NAMED_MAX ? cli_format(" --partition P, for each of the others")
+                                       : cli_format("%s --partition %" PRIu32, text, i);
+        free(text);
+        text = longer;
+        if (n > NAMED_MAX) {
+            break;
+        }
+    }
+    return text;
+}
+
 /* "partitions 0-3,7"; the caller frees it. */
 static char *damaged_of_stream(const seg_stream_info *s) {
     uint32_t total = seg_stream_info_partitions(s), *list = cli_alloc(total, sizeof *list);
@@ -70,20 +90,36 @@ static seg_status say_damaged(cli_doctor *d, const seg_stream_summary *s, seg_er
     seg_stream_info *info = NULL;
     seg_status status = seg_stream_describe(&info, d->client, s->name, err);
     if (status != SEG_OK) {
-        return status == SEG_ENOENT ? SEG_OK : status;
+        return status == SEG_ENOENT || cli_is_damage(status) ? SEG_OK : status;
     }
     char *which = damaged_of_stream(info);
     cli_find(d, CLI_ERROR, "damage", "stream %s: %s damaged", s->name, which);
     cli_because(d,
                 "the server lost a part of them; what they held cannot be read, and producers and "
                 "consumers of them fail");
-    cli_advise(d,
-               "bring the server's data back from a backup; or save what can be read, and make the "
-               "stream again: segmenter stream rm %s --yes%s",
-               s->name, where(d));
+    char *whole = whole_of_stream(info);
+    char *save = whole[0] ? cli_format("or save what can be read: segmenter dump %s FILE%s%s; and "
+                                       "make the stream again",
+                                       s->name, where(d), whole)
+                          : cli_format("or make the stream again");
+    cli_advise(d, "bring the server's data back from a backup; %s: segmenter stream rm %s --yes%s",
+               save, s->name, where(d));
+    free(save);
+    free(whole);
     free(which);
     seg_stream_info_free(info);
     return SEG_OK;
+}
+
+/* Only its deletion is left. */
+static void say_broken(cli_doctor *d, const char *stream, const char *group, const char *what) {
+    cli_find(d, CLI_ERROR, "damage", "group %s of stream %s: %s", group, stream, what);
+    cli_because(d, "its consumers fail, and nobody can tell what it has read");
+    cli_advise(
+        d,
+        "bring the server's data back from a backup; or delete the group: segmenter group rm "
+        "%s -s %s --yes%s; and let its consumers make it again",
+        group, stream, where(d));
 }
 
 /* ---- Full streams ---------------------------------------------------------------------------- */
@@ -144,7 +180,27 @@ static seg_status examine_fill(cli_doctor *d, const stock *k, const seg_stream_s
         say_full(d, k, s, &fill);
     }
     seg_stream_info_free(info);
-    return status == SEG_ENOENT ? SEG_OK : status;
+    return status == SEG_ENOENT || cli_is_damage(status) ? SEG_OK : status;
+}
+
+/* Groups that are listed, and are not there. Where both listings count as many there are none. */
+static seg_status say_leftovers(cli_doctor *d, const stock *k, const seg_stream_summary *s,
+                                seg_error *err) {
+    cli_leftovers left;
+    uint64_t found = 0;
+    const seg_group_summary *one;
+    for (size_t i = 0; (one = seg_groups_at(k->groups, i)); i++) {
+        found += strcmp(one->stream, s->name) == 0;
+    }
+    if (s->groups == SEG_UNKNOWN || s->groups == found) {
+        return SEG_OK;
+    }
+    seg_status status = cli_leftovers_find(&left, d->client, s->name, err);
+    for (size_t i = 0; i < left.n; i++) {
+        say_broken(d, s->name, left.names[i], "it is listed, and is not there");
+    }
+    cli_leftovers_fini(&left);
+    return status == SEG_ENOENT || cli_is_damage(status) ? SEG_OK : status;
 }
 
 static seg_status examine_stream(cli_doctor *d, const stock *k, const seg_stream_summary *s,
@@ -158,16 +214,14 @@ static seg_status examine_stream(cli_doctor *d, const stock *k, const seg_stream
                    s->name, where(d));
         return SEG_OK;
     }
+    seg_status status = say_leftovers(d, k, s, err);
+    if (status != SEG_OK) {
+        return status;
+    }
     return s->status != SEG_OK ? say_damaged(d, s, err) : examine_fill(d, k, s, err);
 }
 
 /* ---- Groups ---------------------------------------------------------------------------------- */
-
-/* The group by which dead letters are counted: nobody is to read with it. */
-static bool is_of_letters(const seg_group_summary *g) {
-    size_t len = strlen(g->stream);
-    return strcmp(g->group, "dlq") == 0 && len > 4 && strcmp(g->stream + len - 4, ".dlq") == 0;
-}
 
 static void say_late(cli_doctor *d, const seg_group_summary *g, int64_t age) {
     char span[40];
@@ -198,6 +252,10 @@ static void say_late(cli_doctor *d, const seg_group_summary *g, int64_t age) {
 static seg_status examine_lag(cli_doctor *d, const seg_group_summary *g, seg_error *err) {
     cli_group_looks looks;
     seg_status status = cli_group_try_look(&looks, d->client, g->stream, g->group, 0, OLD_MS, err);
+    if (cli_is_damage(status)) {
+        say_broken(d, g->stream, g->group, "its state makes no sense");
+        return SEG_OK;
+    }
     if (status != SEG_OK) {
         return status == SEG_ENOENT ? SEG_OK : status;
     }
@@ -211,11 +269,12 @@ static seg_status examine_lag(cli_doctor *d, const seg_group_summary *g, seg_err
 
 static seg_status examine_letters(cli_doctor *d, const stock *k, const seg_group_summary *g,
                                   seg_error *err) {
-    char name[512];
     uint64_t left;
     bool ever;
-    snprintf(name, sizeof name, "%s.%s.dlq", g->stream, g->group);
-    if (!find_stream(k, name)) {
+    char *name = cli_letters_stream(g->stream, g->group);
+    bool there = find_stream(k, name);
+    free(name);
+    if (!there) {
         return SEG_OK;
     }
     seg_status status = cli_letters_left(&left, &ever, d->client, g->stream, g->group, err);
@@ -229,7 +288,7 @@ static seg_status examine_letters(cli_doctor *d, const stock *k, const seg_group
                    "segmenter dlq drop removes them",
                    g->stream, g->group, where(d));
     }
-    return status;
+    return cli_is_damage(status) ? SEG_OK : status;
 }
 
 static seg_status examine_group(cli_doctor *d, const stock *k, const seg_group_summary *g,
@@ -238,6 +297,10 @@ static seg_status examine_group(cli_doctor *d, const stock *k, const seg_group_s
     seg_status status = examine_letters(d, k, g, err);
     if (status != SEG_OK || (s && s->status != SEG_OK)) {
         return status; /* that the stream is damaged was said */
+    }
+    if (g->members == SEG_UNKNOWN) {
+        say_broken(d, g->stream, g->group, "its state makes no sense");
+        return SEG_OK;
     }
     if (g->status != SEG_OK || g->lag == SEG_UNKNOWN) {
         cli_find(d, CLI_ERROR, "damage",
@@ -249,7 +312,8 @@ static seg_status examine_group(cli_doctor *d, const stock *k, const seg_group_s
                    g->group, g->stream, where(d), g->group, g->stream, where(d));
         return SEG_OK;
     }
-    return g->lag > 0 && !is_of_letters(g) ? examine_lag(d, g, err) : SEG_OK;
+    return g->lag > 0 && !cli_is_letters_group(g->stream, g->group) ? examine_lag(d, g, err)
+                                                                    : SEG_OK;
 }
 
 /* ---- All ------------------------------------------------------------------------------------- */

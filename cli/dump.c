@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "partitions.h"
 #include "place.h"
 #include "progress.h"
 #include "reading.h"
@@ -25,6 +26,11 @@ static const cli_opt table[] = {
      .type = CLI_FLAG,
      .at = offsetof(cli_dump_opts, force),
      .text = "replace FILE, and forget a dump that was interrupted"},
+    {.name = "partition",
+     .type = CLI_LIST,
+     .arg = "P",
+     .at = offsetof(cli_dump_opts, partitions),
+     .text = "only this partition; may be repeated (default: all)"},
     {.name = "limit",
      .type = CLI_NUMBER,
      .arg = "N",
@@ -36,6 +42,7 @@ static const cli_opt table[] = {
 
 typedef struct dumping {
     const cli_dump_opts *opts;
+    uint32_t *partitions; /* of --partition, as many as the option has */
     seg_client *client;
     cli_reading reading;
     cli_dump dump;
@@ -99,6 +106,16 @@ static int write_messages(dumping *d) {
 
 /* ---- The beginning --------------------------------------------------------------------------- */
 
+static bool is_chosen(const dumping *d, uint32_t p) {
+    size_t n = d->opts->partitions.n;
+    for (size_t i = 0; i < n; i++) {
+        if (d->partitions[i] == p) {
+            return true;
+        }
+    }
+    return n == 0;
+}
+
 static int describe(dumping *d, const cli_run *run) {
     seg_stream_info *info;
     seg_error err;
@@ -116,33 +133,30 @@ static int describe(dumping *d, const cli_run *run) {
                        .max_messages = seg_stream_info_max_messages(info),
                        .on_full = seg_stream_info_on_full(info)};
     dump->parts = cli_alloc(dump->partitions, sizeof *dump->parts);
-    int code = CLI_OK;
-    for (uint32_t p = 0; p < dump->partitions; p++) {
+    size_t n = d->opts->partitions.n;
+    int code = cli_partitions_judge(info, n ? d->partitions : NULL, n, true);
+    for (uint32_t p = 0; code == CLI_OK && p < dump->partitions; p++) {
         const seg_stream_partition *part = seg_stream_info_partition(info, p);
-        if (part->status != SEG_OK) {
-            code =
-                cli_failure("partition %" PRIu32 " of stream '%s' is damaged: a part of its data "
-                            "is missing on the server",
-                            p, run->args[0]);
-            break;
-        }
         dump->parts[p] =
-            (cli_dump_part){.era = part->era, .first = part->first, .next = part->next};
+            is_chosen(d, p)
+                ? (cli_dump_part){.era = part->era, .first = part->first, .next = part->next}
+                : (cli_dump_part){.left_out = true};
     }
     seg_stream_info_free(info);
     return code;
 }
 
-/* Read from where the dump so far ends: all partitions from that one on. */
+/* Read from where the dump so far ends: its partitions from that one on. */
 static int open_reader(dumping *d) {
     const cli_dump *dump = &d->dump;
     seg_reader_options opts;
     seg_error err;
     SEG_INIT(&opts);
-    uint32_t n = dump->partitions - dump->at;
-    uint32_t *partitions = cli_alloc(n, sizeof *partitions);
-    for (uint32_t i = 0; i < n; i++) {
-        partitions[i] = dump->at + i;
+    uint32_t *partitions = cli_alloc(dump->partitions, sizeof *partitions), n = 0;
+    for (uint32_t p = dump->at; p < dump->partitions; p++) {
+        if (!dump->parts[p].left_out) {
+            partitions[n++] = p;
+        }
     }
     opts.partitions = partitions;
     opts.n_partitions = n;
@@ -154,8 +168,8 @@ static int open_reader(dumping *d) {
     for (uint32_t p = dump->at; code == CLI_OK && p < dump->partitions; p++) {
         seg_reader_place place;
         uint64_t from = dump->parts[p].at.offset;
-        if (cli_reading_at(&d->reading, p, &place) && place.at != from &&
-            seg_reader_seek(d->reading.reader, p, from, &err) != SEG_OK) {
+        if (!dump->parts[p].left_out && cli_reading_at(&d->reading, p, &place) &&
+            place.at != from && seg_reader_seek(d->reading.reader, p, from, &err) != SEG_OK) {
             code = cli_error(&err);
         }
     }
@@ -270,12 +284,16 @@ static int run_dump(const cli_run *run) {
     if (!to_file && o->zstd && isatty(STDOUT_FILENO)) {
         return cli_usage("--zstd to a terminal would be no text: name a FILE");
     }
+    if (!cli_partitions_parse(&d.partitions, &o->partitions)) {
+        return CLI_USAGE;
+    }
     cli_signals_catch();
     int code = cli_open(&d.client, run->globals, true);
     if (code == CLI_OK) {
         code = dump(&d, run);
         seg_client_close(d.client);
     }
+    free(d.partitions);
     return code;
 }
 
@@ -294,7 +312,8 @@ const cli_command cli_dump_command = {
         "One "
         "that was interrupted, however, is continued with --resume.\n\n"
         "Messages that the stream drops before they are read, or that are missing or damaged, are "
-        "said on stderr and noted in the dump, and the exit code is 1.",
+        "said on stderr and noted in the dump, and the exit code is 1. A stream with a partition "
+        "that is damaged as a whole is refused; the others can be dumped with --partition.",
     .opts = table,
     .n_opts = CLI_COUNT(table),
     .opts_size = sizeof(cli_dump_opts),

@@ -9,6 +9,7 @@ typedef struct cli_dump_opts {
     bool resume;
     bool force;
     int64_t limit;
+    cli_list partitions;
 } cli_dump_opts;
 
 /* Where a dump is written to: stdout, or FILE.part, which becomes FILE once it is complete. So what is
@@ -20,8 +21,9 @@ typedef struct cli_dump_target {
     char *part;
     int fd;
     bool zstd;
-    bool resumed; /* something of an interrupted dump is there, and `fd` stands behind it */
-    bool whole;   /* and nothing is missing of it */
+    bool resumed;  /* something of an interrupted dump is there, and `fd` stands behind it */
+    bool whole;    /* and nothing is missing of it */
+    bool replaces; /* FILE is there, and is to become the dump */
 } cli_dump_target;
 
 /* Open it. Where it is resumed, `resumed` is set and `d`, the dump as it would begin now, becomes the

@@ -9,6 +9,7 @@
 
 #include "cli.h"
 #include "digest.h"
+#include "group.h"
 #include "json_line.h"
 #include "partitions.h"
 #include "reading.h"
@@ -37,6 +38,27 @@ cli_dump cli_dump_copy(const cli_dump *d) {
     copy.parts = cli_alloc(d->partitions, sizeof *copy.parts);
     memcpy(copy.parts, d->parts, d->partitions * sizeof *copy.parts);
     return copy;
+}
+
+uint32_t cli_dump_chosen(const cli_dump *d) {
+    uint32_t n = 0;
+    for (uint32_t p = 0; p < d->partitions; p++) {
+        n += !d->parts[p].left_out;
+    }
+    return n;
+}
+
+char *cli_dump_extent(const cli_dump *d) {
+    uint32_t *list = cli_alloc(d->partitions, sizeof *list), n = 0;
+    for (uint32_t p = 0; p < d->partitions; p++) {
+        if (!d->parts[p].left_out) {
+            list[n++] = p;
+        }
+    }
+    char ranges[200];
+    cli_print_ranges(ranges, sizeof ranges, list, n);
+    free(list);
+    return cli_format("partition%s %s of %" PRIu32, n == 1 ? "" : "s", ranges, d->partitions);
 }
 
 /* ---- Writing --------------------------------------------------------------------------------- */
@@ -79,6 +101,9 @@ void cli_dump_begin(cli_dump *d, cli_buf *b) {
     cli_json_number(object, "max_messages", d->max_messages);
     cli_json_text(object, "on_full", seg_on_full_name(d->on_full));
     for (uint32_t p = 0; p < d->partitions; p++) {
+        if (d->parts[p].left_out) {
+            continue;
+        }
         json_t *part = json_object();
         cli_json_number(part, "partition", p);
         cli_json_number(part, "era", d->parts[p].era);
@@ -138,6 +163,9 @@ void cli_dump_end(cli_dump *d, cli_buf *b) {
     cli_json_number(object, "skipped", d->skipped);
     add_digest(object, d->digest);
     for (uint32_t p = 0; p < d->partitions; p++) {
+        if (d->parts[p].left_out) {
+            continue;
+        }
         json_t *part = json_object();
         cli_json_number(part, "partition", p);
         cli_json_number(part, "messages", d->parts[p].messages);
@@ -216,20 +244,27 @@ static bool get_on_full(const json_t *object, seg_on_full *out) {
 }
 
 static bool read_parts(cli_dump *d, const json_t *parts) {
-    if (json_array_size(parts) != d->partitions) {
+    size_t n = json_array_size(parts);
+    uint64_t least = 0, number;
+    if (n == 0 || n > d->partitions) {
         return false;
     }
     d->parts = cli_alloc(d->partitions, sizeof *d->parts);
     for (uint32_t p = 0; p < d->partitions; p++) {
-        const json_t *part = json_array_get(parts, p);
-        cli_dump_part *to = &d->parts[p];
-        uint64_t number;
-        if (!get_number(part, "partition", &number) || number != p ||
-            !get_number(part, "era", &to->era) || !get_number(part, "first", &to->first) ||
+        d->parts[p].left_out = true;
+    }
+    for (size_t i = 0; i < n; i++, least = number + 1) {
+        const json_t *part = json_array_get(parts, i);
+        if (!get_number(part, "partition", &number) || number < least || number >= d->partitions) {
+            return false;
+        }
+        cli_dump_part *to = &d->parts[number];
+        if (!get_number(part, "era", &to->era) || !get_number(part, "first", &to->first) ||
             !get_number(part, "next", &to->next) || to->first > to->next) {
             return false;
         }
         to->at = (seg_id){0, to->first};
+        to->left_out = false;
     }
     return true;
 }
@@ -293,7 +328,7 @@ cli_dump_item cli_dump_file_open(cli_dump_file *f, int fd, const char *name) {
 }
 
 static bool is_partition(const cli_dump_file *f, uint64_t number) {
-    return number < f->dump.partitions && number >= f->dump.at;
+    return number < f->dump.partitions && number >= f->dump.at && !f->dump.parts[number].left_out;
 }
 
 static cli_dump_item read_skip(cli_dump_file *f, const json_t *object) {
@@ -317,8 +352,12 @@ static cli_dump_item read_skip(cli_dump_file *f, const json_t *object) {
 static cli_dump_item read_end(cli_dump_file *f, const json_t *object, uint64_t before) {
     const cli_dump *d = &f->dump;
     const json_t *parts = json_object_get(object, "partitions");
+    size_t n = 0;
     for (uint32_t p = 0; p < d->partitions; p++) {
-        const json_t *part = json_array_get(parts, p);
+        if (d->parts[p].left_out) {
+            continue;
+        }
+        const json_t *part = json_array_get(parts, n++);
         if (!has_number(part, "partition", p) ||
             !has_number(part, "messages", d->parts[p].messages) ||
             !has_number(part, "skipped", d->parts[p].skipped) ||
@@ -330,7 +369,7 @@ static cli_dump_item read_end(cli_dump_file *f, const json_t *object, uint64_t b
         }
     }
     if (!has_number(object, "v", 1) || !has_number(object, "messages", d->messages) ||
-        !has_number(object, "skipped", d->skipped) || json_array_size(parts) != d->partitions ||
+        !has_number(object, "skipped", d->skipped) || json_array_size(parts) != n ||
         !has_digest(object, before)) {
         return fault(f, "the lines before this one are not as they were written: their checksum "
                         "is another");

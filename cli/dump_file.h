@@ -7,6 +7,9 @@
  *     {"v":1,"dump":"end","messages":2,"skipped":3,"xxh64":"...","partitions":[{"partition":0,
  *      "messages":2,"skipped":3,"xxh64":"..."},...]}
  *
+ * "partition_count" is how many the stream has. A dump of some of them is described by those alone, in
+ * its first line and its last.
+ *
  * Two kinds of checksums (digest.h) are in the last line: one of all lines before it, each with its
  * newline, which tells whether the file is whole; and one of each partition's messages, whatever their
  * places are, which tells whether a copy holds the same. */
@@ -21,7 +24,8 @@ typedef struct cli_dump_part {
     uint64_t era, first, next; /* when the dump began */
     uint64_t messages, skipped;
     uint64_t digest;
-    seg_id at; /* behind what the file has of it */
+    seg_id at;     /* behind what the file has of it */
+    bool left_out; /* the dump is of others alone */
 } cli_dump_part;
 
 /* A dump so far, as it is written or read. */
@@ -39,6 +43,11 @@ typedef struct cli_dump {
 
 void cli_dump_fini(cli_dump *d);
 cli_dump cli_dump_copy(const cli_dump *d);
+
+/* How many it is of: all, or less. */
+uint32_t cli_dump_chosen(const cli_dump *d);
+/* "partitions 0,2 of 3"; the caller frees it. */
+char *cli_dump_extent(const cli_dump *d);
 
 /* ---- Writing: these add a line to `b`, and to what the dump holds ------------------------------ */
 

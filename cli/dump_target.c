@@ -24,6 +24,15 @@ static int conflict(const char *format, const char *name) {
 
 /* ---- Resuming -------------------------------------------------------------------------------- */
 
+static bool has_same_parts(const cli_dump *a, const cli_dump *b) {
+    for (uint32_t p = 0; p < a->partitions && a->partitions == b->partitions; p++) {
+        if (a->parts[p].left_out != b->parts[p].left_out) {
+            return false;
+        }
+    }
+    return a->partitions == b->partitions;
+}
+
 /* Is the dump so far of the stream as it is now? */
 static int check_same(const cli_dump_target *t, const cli_dump *so_far, const cli_dump *now) {
     if (strcmp(so_far->stream, now->stream) != 0 ||
@@ -36,6 +45,12 @@ static int check_same(const cli_dump_target *t, const cli_dump *so_far, const cl
         cli_failure("'%s' is a dump of another stream '%s', which was created at another time: "
                     "--force starts anew",
                     t->part, now->stream);
+        return CLI_CONFLICT;
+    }
+    if (!has_same_parts(so_far, now)) {
+        char *extent = cli_dump_extent(so_far);
+        cli_failure("'%s' is a dump of %s, not of those that are asked for", t->part, extent);
+        free(extent);
         return CLI_CONFLICT;
     }
     for (uint32_t p = 0; p < now->partitions; p++) {
@@ -133,17 +148,34 @@ static int go_on(cli_dump_target *t, cli_dump *d) {
 
 /* ---- Opening --------------------------------------------------------------------------------- */
 
+static bool is_older(const struct stat *a, const struct stat *b) {
+    return a->st_mtim.tv_sec < b->st_mtim.tv_sec ||
+           (a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec <= b->st_mtim.tv_nsec);
+}
+
 /* FILE is there already. */
 static int existing(cli_dump_target *t, const struct stat *st, const cli_dump *d, bool *complete) {
     if (!S_ISREG(st->st_mode)) {
         return cli_failure("'%s' is no regular file: without a FILE the dump goes to stdout",
                            t->name);
     }
+    struct stat part;
+    bool begun = t->opts->resume && stat(t->part, &part) == 0;
+    t->replaces = t->opts->force || begun;
     if (t->opts->force) {
         return CLI_OK;
     }
-    if (!t->opts->resume || access(t->part, F_OK) == 0) {
+    if (!t->opts->resume) {
         return conflict("'%s' exists: --force replaces it once the new dump is complete", t->name);
+    }
+    /* It was there when --force began the dump. What came after that is not to be lost. */
+    if (begun) {
+        return is_older(st, &part)
+                   ? CLI_OK
+                   : conflict(
+                         "'%s' is newer than the dump that was interrupted, '%s.part': --force "
+                         "starts anew, and replaces it",
+                         t->name);
     }
     /* To be called again and again until it succeeds, it has to succeed in the end. */
     int fd = open(t->name, O_RDONLY | O_CLOEXEC);
@@ -159,6 +191,9 @@ static int existing(cli_dump_target *t, const struct stat *st, const cli_dump *d
     if (code == CLI_OK && (strcmp(r.so_far.stream, d->stream) != 0 ||
                            strcmp(r.so_far.name_space, d->name_space) != 0)) {
         code = conflict("'%s' exists, and is a dump of another stream", t->name);
+    }
+    if (code == CLI_OK && !has_same_parts(&r.so_far, d)) {
+        code = conflict("'%s' exists, and is a dump of other partitions", t->name);
     }
     *complete = code == CLI_OK;
     cli_dump_fini(&r.so_far);
@@ -223,7 +258,7 @@ static bool sync_directory(const char *name) {
 
 /* A link, unlike a rename, cannot replace what came to be there meanwhile. */
 static bool give_name(const cli_dump_target *t) {
-    if (t->opts->force) {
+    if (t->replaces) {
         return rename(t->part, t->name) == 0;
     }
     if (link(t->part, t->name) == 0) {

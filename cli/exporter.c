@@ -347,6 +347,7 @@ static cli_collect_plan plan_of(const cli_run *run) {
     const exporter_opts *o = run->opts;
     return (cli_collect_plan){.name_space = run->globals->name_space,
                               .streams = &o->streams,
+                              .missing = cli_alloc(o->streams.n, sizeof(bool)),
                               .describe = (uint64_t)o->describe,
                               .partitions = (uint64_t)o->partitions,
                               .look_us = o->timeout * 1000 / 2};
@@ -398,6 +399,7 @@ static int serve(const cli_run *run) {
         }
     }
     cli_notify_fini();
+    free(plan.missing);
     free(x);
     return code;
 }
@@ -413,12 +415,12 @@ static void print_parts(const cli_metrics *m) {
 }
 
 static int collect_once(const cli_run *run) {
-    cli_collect_plan plan = plan_of(run);
     seg_client *client;
     int code = cli_open(&client, run->globals, false);
     if (code != CLI_OK) {
         return code;
     }
+    cli_collect_plan plan = plan_of(run);
     seg_error err;
     int64_t start_us = cli_now_us();
     cli_metrics *m = cli_metrics_new();
@@ -430,6 +432,7 @@ static int collect_once(const cli_run *run) {
         code = cli_error(&err);
     }
     cli_metrics_drop(m);
+    free(plan.missing);
     seg_client_close(client);
     return code;
 }
@@ -454,10 +457,24 @@ static int list_metrics(const cli_run *run) {
     return CLI_OK;
 }
 
+static bool is_listing(const cli_output *o) {
+    return o->json || o->csv || o->columns || o->sort;
+}
+
 static int run_exporter(const cli_run *run) {
     const exporter_opts *o = run->opts;
     if (o->once && o->list) {
         return cli_usage("--once and --list exclude each other");
+    }
+    if (!o->list && is_listing(run->output)) {
+        return cli_usage("--json, --csv, --columns and --sort are for --list: metrics are text");
+    }
+    for (size_t i = 0; i < o->streams.n; i++) {
+        for (size_t k = 0; k < i; k++) {
+            if (strcmp(o->streams.items[i], o->streams.items[k]) == 0) {
+                return cli_usage("--stream %s is given twice", o->streams.items[i]);
+            }
+        }
     }
     for (size_t i = 0; i < o->streams.n; i++) {
         if (!cli_name_ok(o->streams.items[i])) {

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "damage.h"
+
 static double percent(uint64_t messages, uint64_t bound) {
     return bound ? 100.0 * (double)messages / (double)bound : NAN;
 }
@@ -26,9 +28,28 @@ static void without_groups(cli_fill *out, const seg_stream_info *s) {
     }
 }
 
-/* What it leaves to read where it has read least. A lag that is unknown hides all others. */
-static void take_group(cli_fill *out, const seg_group_info *g, uint64_t bound) {
+static void take_damaged(cli_fill *out, const char *group) {
+    if (out->n_damaged++ == 0) {
+        snprintf(out->damaged, sizeof out->damaged, "%s", group);
+    }
+}
+
+/* Where the partition is whole, and what the group has left of it is not known. */
+static bool is_lost(const seg_group_info *g, const seg_stream_info *s, uint32_t i) {
+    const seg_stream_partition *p = seg_stream_info_partition(s, i);
+    return seg_group_info_partition(g, i)->lag == SEG_UNKNOWN && p && p->status == SEG_OK;
+}
+
+/* What it leaves to read where it has read least. A lag that is unknown as the partition is damaged hides
+ * all others; one that only the group has lost hides none. */
+static void take_group(cli_fill *out, const seg_group_info *g, const seg_stream_info *s) {
+    uint64_t bound = seg_stream_info_max_messages(s);
+    bool damaged = false;
     for (uint32_t i = 0; i < seg_group_info_partitions(g); i++) {
+        if (is_lost(g, s, i)) {
+            damaged = true;
+            continue;
+        }
         uint64_t lag = seg_group_info_partition(g, i)->lag;
         double full = lag == SEG_UNKNOWN ? NAN : percent(lag, bound);
         if (isnan(full) || full > out->percent || !out->group[0]) {
@@ -37,8 +58,11 @@ static void take_group(cli_fill *out, const seg_group_info *g, uint64_t bound) {
             snprintf(out->group, sizeof out->group, "%s", seg_group_info_name(g));
         }
         if (isnan(full)) {
-            return;
+            break;
         }
+    }
+    if (damaged) {
+        take_damaged(out, seg_group_info_name(g));
     }
 }
 
@@ -61,12 +85,28 @@ static seg_status with_groups(cli_fill *out, seg_client *client, const seg_strea
         seg_group_info *g = NULL;
         status = seg_group_describe(&g, client, seg_stream_info_name(s), groups[i]->group, err);
         if (status == SEG_OK) {
-            take_group(out, g, bound);
+            take_group(out, g, s);
+        } else if (cli_is_damage(status)) { /* the others are as they are */
+            take_damaged(out, groups[i]->group);
+            status = SEG_OK;
         } else if (status == SEG_ENOENT) { /* deleted meanwhile */
             status = SEG_OK;
         }
         seg_group_info_free(g);
     }
+    return status;
+}
+
+/* Those that are listed and are not there are in no overview. */
+static seg_status take_leftovers(cli_fill *out, seg_client *client, const seg_stream_info *stream,
+                                 seg_error *err) {
+    cli_leftovers left;
+    seg_status status = cli_leftovers_find(&left, client, seg_stream_info_name(stream), err);
+    for (size_t i = 0; i < left.n; i++) {
+        take_damaged(out, left.names[i]);
+    }
+    out->groups += left.n;
+    cli_leftovers_fini(&left);
     return status;
 }
 
@@ -88,6 +128,9 @@ seg_status cli_fill_of(cli_fill *out, seg_client *client, const seg_stream_info 
         without_groups(out, stream);
     }
     out->groups = n;
+    if (status == SEG_OK) {
+        status = take_leftovers(out, client, stream, err);
+    }
     free(groups);
     seg_groups_free(all);
     return status;

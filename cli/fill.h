@@ -9,8 +9,10 @@
 typedef struct cli_fill {
     double percent; /* of the partition's bound, in the fullest partition; NAN: unknown */
     uint32_t partition;
-    uint64_t groups; /* of the stream */
-    char group[201]; /* the slowest one there; "": there is no group */
+    uint64_t groups;    /* of the stream, those that are damaged as well */
+    char group[201];    /* the slowest one there; "": there is no group that can be told */
+    uint64_t n_damaged; /* groups that cannot be told, of which that is one */
+    char damaged[201];
 } cli_fill;
 
 /* Looks at no more groups than can matter. */

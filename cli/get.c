@@ -107,6 +107,11 @@ static int check_place(getting *g) {
     }
     uint64_t left = place.next - g->offset;
     g->end = g->offset + ((uint64_t)g->opts->count < left ? (uint64_t)g->opts->count : left);
+    if (left < (uint64_t)g->opts->count) {
+        cli_note("there are %" PRIu64 " of %" PRId64 ": the next message of partition %" PRIu32
+                 " will get offset %" PRIu64,
+                 left, g->opts->count, g->partition, place.next);
+    }
     return CLI_OK;
 }
 
@@ -117,14 +122,9 @@ static int check_partition(const getting *g, seg_client *client) {
     if (seg_stream_describe(&info, client, g->stream, &err) != SEG_OK) {
         return cli_error(&err);
     }
-    uint32_t n = seg_stream_info_partitions(info);
+    int code = cli_partitions_judge(info, &g->partition, 1, false);
     seg_stream_info_free(info);
-    if (g->partition >= n) {
-        cli_failure("stream '%s' has no partition %" PRIu32 ": they are 0 to %" PRIu32, g->stream,
-                    g->partition, n - 1);
-        return CLI_NOT_FOUND;
-    }
-    return CLI_OK;
+    return code;
 }
 
 static int get(getting *g, seg_client *client) {

@@ -116,6 +116,7 @@ typedef struct grepping {
     int code;
     int done[2]; /* a pipe: the search has ended */
     /* Where a search is, for whoever has to leave it there. */
+    atomic_bool searching;
     _Atomic uint32_t at_partition;
     _Atomic uint64_t at_offset;
 } grepping;
@@ -129,7 +130,10 @@ static bool matches(grepping *g, seg_bytes bytes) {
     g->text.len = 0;
     cli_buf_add(&g->text, bytes.data, bytes.len);
     cli_buf_add(&g->text, "", 1);
-    return regexec(&g->regex, g->text.data, 1, &range, REG_STARTEND) == 0;
+    atomic_store(&g->searching, true);
+    bool found = regexec(&g->regex, g->text.data, 1, &range, REG_STARTEND) == 0;
+    atomic_store(&g->searching, false);
+    return found;
 }
 
 static bool header_matches(grepping *g, const seg_message *m) {
@@ -197,7 +201,7 @@ static int scan(grepping *g) {
             return CLI_OK;
         }
         take(g, m);
-        if (ferror(stdout)) { /* said when it is closed */
+        if (cli_stdout_failed()) { /* said when it is closed */
             return CLI_FAILURE;
         }
     }
@@ -225,12 +229,28 @@ static void say_scanned(const grepping *g) {
              g->total, g->total == 1 ? "" : "s", g->bytes, more);
 }
 
-/* The search is still in one message: nothing can be freed under it, and nothing waits for it. */
-static void leave(grepping *g) {
-    fflush(stdout);
-    cli_note("interrupted while one message was searched, partition %" PRIu32 " offset %" PRIu64
-             ": the pattern takes too long for it",
-             g->at_partition, g->at_offset);
+/* Is what is written taken, now or soon? */
+static bool output_flows(void) {
+    struct pollfd fd = {.fd = STDOUT_FILENO, .events = POLLOUT};
+    return poll(&fd, 1, PATIENCE_MS) != 0;
+}
+
+/* The search is still in one message, or waits for who reads its output: nothing can be freed under it,
+ * and nothing waits for it. What stdout holds is written only where that waits for nobody: in a write,
+ * the search has its lock. */
+static void leave(const grepping *g) {
+    if (atomic_load(&g->searching)) {
+        if (ftrylockfile(stdout) == 0 && output_flows()) {
+            fflush(stdout);
+        }
+        cli_note("interrupted while one message was searched, partition %" PRIu32 " offset %" PRIu64
+                 ": the pattern takes too long for it",
+                 g->at_partition, g->at_offset);
+    } else {
+        cli_note("interrupted at partition %" PRIu32 " offset %" PRIu64
+                 ", while nobody took the output, or the server did not answer",
+                 g->at_partition, g->at_offset);
+    }
     fflush(stderr);
     _exit(CLI_FAILURE);
 }
@@ -273,6 +293,9 @@ static uint64_t count_range(const grepping *g) {
 static int finish(grepping *g, int code) {
     if (g->opts->count && code == CLI_OK) {
         printf("%" PRIu64 "\n", g->found);
+    }
+    if (cli_signal_caught() && !output_flows()) {
+        leave(g);
     }
     if (!cli_flush_stdout()) {
         return CLI_FAILURE;

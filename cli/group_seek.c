@@ -123,7 +123,10 @@ static int seek(const cli_run *run, const seg_seek_options *opts) {
         print_plan(run, plan);
         seg_seek_plan_free(plan);
     } else {
-        code = cli_error(&err);
+        code = status == SEG_EINVAL && opts->n_partitions
+                   ? cli_partitions_blame(client, o->stream, opts->partitions, opts->n_partitions)
+                   : CLI_OK;
+        code = code == CLI_OK ? cli_error(&err) : code;
         if (status == SEG_EEXIST) {
             cli_note("stop its members first, or add --while-active");
         }

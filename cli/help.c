@@ -53,8 +53,10 @@ void cli_help_all(const char *family) {
     } else {
         exit_codes();
     }
-    printf("\n'segmenter %s%sCOMMAND --help' describes one command.\n", family ? family : "",
-           family ? " " : "");
+    const char *first = family ? family : "", *blank = family ? " " : "";
+    printf("\n'segmenter help %s%sCOMMAND' describes one command, and so does 'segmenter "
+           "%s%sCOMMAND\n--help'.\n",
+           first, blank, first, blank);
 }
 
 void cli_help_command(const cli_command *c) {

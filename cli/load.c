@@ -68,9 +68,12 @@ static int open_file(cli_loading *l, const char *path) {
 
 static void print_check(const cli_loading *l) {
     const cli_dump *d = &l->dump;
-    printf("%s is whole: %" PRIu64 " message%s of stream %s, %" PRIu32 " partition%s\n", l->name,
-           d->messages, d->messages == 1 ? "" : "s", d->stream, d->partitions,
-           d->partitions == 1 ? "" : "s");
+    char *extent = cli_load_is_part(l) ? cli_dump_extent(d)
+                                       : cli_format("%" PRIu32 " partition%s", d->partitions,
+                                                    d->partitions == 1 ? "" : "s");
+    printf("%s is whole: %" PRIu64 " message%s of stream %s, %s\n", l->name, d->messages,
+           d->messages == 1 ? "" : "s", d->stream, extent);
+    free(extent);
 }
 
 static void say_skipped(const cli_loading *l) {
@@ -79,6 +82,25 @@ static void say_skipped(const cli_loading *l) {
                  "\"dump\":\"skip\"",
                  l->dump.skipped, l->dump.skipped == 1 ? "" : "s");
     }
+}
+
+bool cli_load_is_part(const cli_loading *l) {
+    return cli_dump_chosen(&l->dump) < l->dump.partitions;
+}
+
+bool cli_load_touches(const cli_loading *l, uint32_t p) {
+    return l->opts->repartition || (p < l->dump.partitions && !l->dump.parts[p].left_out);
+}
+
+uint32_t *cli_load_touched(const cli_loading *l, size_t *n) {
+    uint32_t *list = cli_alloc(l->target.partitions, sizeof *list);
+    *n = 0;
+    for (uint32_t p = 0; p < l->target.partitions; p++) {
+        if (cli_load_touches(l, p)) {
+            list[(*n)++] = p;
+        }
+    }
+    return list;
 }
 
 /* ---- The stream ------------------------------------------------------------------------------ */
@@ -126,7 +148,7 @@ static int check_fits(const cli_loading *l) {
         return CLI_CONFLICT;
     }
     for (uint32_t p = 0; p < t->partitions; p++) {
-        if (t->next[p] > 0 && !l->opts->append && !l->opts->resume) {
+        if (cli_load_touches(l, p) && t->next[p] > 0 && !l->opts->append && !l->opts->resume) {
             cli_failure(
                 "stream '%s' is not empty: --resume goes on with an interrupted load of this "
                 "dump, --append adds to what is there",
@@ -146,7 +168,7 @@ static int take_info(cli_loading *l, const seg_stream_info *info) {
     t->next = cli_alloc(t->partitions, sizeof *t->next);
     for (uint32_t p = 0; p < t->partitions; p++) {
         const seg_stream_partition *part = seg_stream_info_partition(info, p);
-        if (part->status != SEG_OK) {
+        if (part->status != SEG_OK && cli_load_touches(l, p)) {
             return cli_failure("partition %" PRIu32 " of stream '%s' is damaged", p, l->stream);
         }
         t->first[p] = part->first;
@@ -229,7 +251,16 @@ static int load(cli_loading *l) {
     return code;
 }
 
+static void say_part(const cli_loading *l) {
+    if (cli_load_is_part(l)) {
+        char *extent = cli_dump_extent(&l->dump);
+        cli_note("the dump is of %s alone", extent);
+        free(extent);
+    }
+}
+
 static int report(const cli_loading *l, bool verbose) {
+    say_part(l);
     say_skipped(l);
     if (verbose || isatty(STDERR_FILENO)) {
         double seconds = cli_progress_seconds(&l->progress);
@@ -317,7 +348,10 @@ const cli_command cli_load = {
         "and its messages are compared with the dump's checksums.\n\n"
         "A load that was interrupted, however, goes on with --resume: it compares what the stream "
         "holds with the beginning of FILE, and sends what is missing, each message once. Nobody "
-        "else may send to the stream meanwhile. A full stream with the policy block waits.",
+        "else may send to the stream meanwhile. A full stream with the policy block waits.\n\n"
+        "Of a dump of some partitions alone these are loaded, into the same partitions; what the "
+        "stream holds in others is none of its business, so that several such dumps go into one "
+        "stream.",
     .opts = table,
     .n_opts = CLI_COUNT(table),
     .opts_size = sizeof(cli_load_opts),

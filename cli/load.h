@@ -45,6 +45,12 @@ typedef struct cli_loading {
     seg_error first;
 } cli_loading;
 
+/* Is the dump of some of its stream's partitions alone? Does the load go into this one of the target's?
+ * Into which (the caller frees them)? (load.c) */
+bool cli_load_is_part(const cli_loading *l);
+bool cli_load_touches(const cli_loading *l, uint32_t p);
+uint32_t *cli_load_touched(const cli_loading *l, size_t *n);
+
 /* Read the file, and say what is wrong with it; with --resume also compare its beginning with what the
  * stream holds. Returns an exit code. (load_file.c) */
 int cli_load_check(cli_loading *l);

@@ -2,6 +2,7 @@
  * See load.h. */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -143,10 +144,12 @@ int cli_load_compare(cli_loading *l) {
     SEG_INIT(&opts);
     opts.ends = true;
     for (uint32_t p = 0; p < l->target.partitions; p++) {
-        if (l->target.first[p] > 0) {
+        if (cli_load_touches(l, p) && l->target.first[p] > 0) {
             return refuse(&c, p, 0, "was dropped, and cannot be compared any more");
         }
     }
+    uint32_t *partitions = cli_load_touched(l, &opts.n_partitions);
+    opts.partitions = partitions;
     int code = cli_load_rewind(l, &f);
     if (code == CLI_OK) {
         code = cli_reading_open(&c.reading, l->client, l->stream, &opts);
@@ -154,6 +157,7 @@ int cli_load_compare(cli_loading *l) {
     if (code == CLI_OK) {
         code = compare_all(&c, &f);
     }
+    free(partitions);
     cli_progress_erase(&l->progress);
     cli_reading_close(&c.reading);
     cli_dump_file_fini(&f);

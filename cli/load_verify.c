@@ -78,12 +78,16 @@ static int start(verification *v) {
     seg_error err;
     SEG_INIT(&opts);
     opts.ends = true;
+    uint32_t *partitions = cli_load_touched(l, &opts.n_partitions);
+    opts.partitions = partitions;
     int code = cli_reading_open(&v->reading, l->client, l->stream, &opts);
-    for (uint32_t p = 0; code == CLI_OK && l->opts->append && p < l->target.partitions; p++) {
+    for (size_t i = 0; code == CLI_OK && l->opts->append && i < opts.n_partitions; i++) {
+        uint32_t p = partitions[i];
         if (seg_reader_seek(v->reading.reader, p, l->target.next[p], &err) != SEG_OK) {
             code = cli_error(&err);
         }
     }
+    free(partitions);
     return code;
 }
 

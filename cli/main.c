@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "check.h"
 #include "listing.h"
 
 /* What the command line names: a command, or a family alone (for its help). */
@@ -15,7 +16,7 @@ typedef struct target {
 
 /* Read up to the command's name. Returns false where that ended in a fault; what was found before it
  * is in `*out` all the same. */
-static bool parse_target(cli_parser *p, const cli_globals *globals, target *out) {
+static bool parse_target(cli_parser *p, cli_globals *globals, target *out) {
     const char *word;
     target found = {0};
     for (;; *out = found) {
@@ -33,6 +34,10 @@ static bool parse_target(cli_parser *p, const cli_globals *globals, target *out)
             }
             *out = found;
             return true;
+        }
+        if (!found.family && !globals->help && strcmp(word, "help") == 0) {
+            globals->help = true; /* "help stream create" is "stream create --help" */
+            continue;
         }
         found.command = cli_find_command(found.family, word);
         if (found.command) {
@@ -67,7 +72,8 @@ static bool check_args(const cli_command *c, const char *const *args, size_t n) 
         return false;
     }
     if (n > c->max_args) {
-        cli_usage("unexpected argument '%s'", args[c->max_args]);
+        cli_usage("unexpected argument '%s'%s%s", args[c->max_args], c->excess ? "; " : "",
+                  c->excess ? c->excess : "");
         return false;
     }
     if (n > 0 && !c->any_word && !cli_name_ok(args[0])) {
@@ -126,7 +132,11 @@ static int run_command(cli_parser *p, cli_globals *globals, const cli_command *c
     cli_opts_init(&p->sets[1]);
 
     cli_run run = {c, globals, opts, &output, args, 0};
-    int code = finish(c, run_parsed(p, globals, &run, &output));
+    int code = run_parsed(p, globals, &run, &output);
+    if (c->probe && code == CLI_PROBE_UNKNOWN) {
+        cli_check_say_unknown(&run, p->argc, p->argv);
+    }
+    code = finish(c, code);
     cli_opts_fini(&p->sets[1]);
     cli_output_fini(&output);
     free(opts);
@@ -213,6 +223,8 @@ int main(int argc, char **argv) {
             code = cli_close_stdout(CLI_OK);
         }
     } else if (means_probe(argc, words, &found)) {
+        cli_check_say_unknown(NULL, argc, words);
+        cli_close_stdout(CLI_OK);
         code = CLI_PROBE_UNKNOWN;
     }
     cli_globals_fini(&globals);

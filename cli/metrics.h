@@ -41,6 +41,8 @@
       "Messages that it keeps at most: the bound of a partition times the partitions")             \
     X(STREAM_DAMAGED, "segmenter_stream_damaged", GAUGE, "stream",                                 \
       "1: a part of its data is missing on the server")                                            \
+    X(STREAM_MISSING, "segmenter_stream_missing", GAUGE, "stream",                                 \
+      "1: --stream names it, and there is no such stream")                                         \
     X(GROUP_LAG, "segmenter_group_lag_messages", GAUGE, "stream group",                            \
       "Messages that are not committed")                                                           \
     X(GROUP_AGE, "segmenter_group_lag_seconds", GAUGE, "stream group",                             \

@@ -140,6 +140,9 @@ void cli_printer_write(cli_printer *p, FILE *out, const seg_message *m) {
     } else {
         write_line(p, out, m);
     }
+    if (out == stdout) {
+        cli_stdout_failed();
+    }
 }
 
 /* ---- All of a message ------------------------------------------------------------------------ */

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "partitions.h"
 #include "place.h"
 #include "signals.h"
 
@@ -74,7 +75,11 @@ int cli_reading_open(cli_reading *r, seg_client *client, const char *stream,
     with.skip_arg = r;
     if (seg_reader_open(&r->reader, client, stream, &with, &err) != SEG_OK) {
         r->reader = NULL;
-        return cli_error(&err);
+        int code = CLI_OK;
+        if (err.status == SEG_EINVAL || err.status == SEG_ELOST) {
+            code = cli_partitions_blame(client, stream, opts->partitions, opts->n_partitions);
+        }
+        return code == CLI_OK ? cli_error(&err) : code;
     }
     cli_signals_stop_reader(r->reader);
     return CLI_OK;

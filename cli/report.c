@@ -6,6 +6,7 @@
  * word of the command line to cli_hide_password(), and every report is masked as it is written. */
 #include <errno.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,6 +20,7 @@ static const char *who = "segmenter";
 static bool as_json;
 static char *secrets[MAX_SECRETS];
 static size_t n_secrets;
+static char first_fault[REPORT_MAX]; /* as it was reported */
 
 void cli_set_who(const char *name) {
     who = name;
@@ -153,6 +155,8 @@ static const char *hint_for(seg_status status) {
     case SEG_ETIMEDOUT:
         return "see whether the server runs and the URL is right: segmenter check connection";
     case SEG_EACCES:
+        return "--password-file names a file with the password; segmenter doctor says which rights "
+               "the user lacks";
     case SEG_ESERVER:
     case SEG_EOOM:
         return "see what the server lacks: segmenter doctor";
@@ -189,11 +193,18 @@ __attribute__((format(printf, 3, 0))) static void say(const char *code, const ch
     char text[REPORT_MAX], clean[REPORT_MAX];
     vsnprintf(text, sizeof text, format, args);
     cli_report_text(clean, sizeof clean, text);
+    if (code && !first_fault[0]) {
+        memcpy(first_fault, clean, sizeof clean);
+    }
     if (as_json) {
         print_json(code ? "error" : "note", code, clean, hint);
     } else {
         fprintf(stderr, "%s: %s\n", who, clean);
     }
+}
+
+const char *cli_first_fault(void) {
+    return first_fault;
 }
 
 void cli_note(const char *format, ...) {
@@ -255,9 +266,28 @@ int cli_error(const seg_error *err) {
 
 /* ---- Output ---------------------------------------------------------------------------------- */
 
+/* Why the first write failed: by the time that it is told, errno is something else's, or another
+ * thread's. */
+static atomic_int write_error;
+
+bool cli_stdout_failed(void) {
+    if (!ferror(stdout)) {
+        return false;
+    }
+    int none = 0;
+    atomic_compare_exchange_strong(&write_error, &none, errno);
+    return true;
+}
+
+static int say_unwritten(void) {
+    int none = 0;
+    atomic_compare_exchange_strong(&write_error, &none, errno);
+    return cli_failure("cannot write the output: %s", strerror(atomic_load(&write_error)));
+}
+
 bool cli_flush_stdout(void) {
     if (fflush(stdout) != 0 || ferror(stdout)) {
-        cli_note("cannot write the output: %s", strerror(errno));
+        say_unwritten();
         clearerr(stdout);
         return false;
     }
@@ -270,7 +300,7 @@ int cli_close_stdout(int code) {
     }
     /* A stdout that was closed from the start is no fault where nothing was written to it. */
     if (fclose(stdout) != 0 && errno != EBADF) {
-        cli_note("cannot write the output: %s", strerror(errno));
+        say_unwritten();
         return code == CLI_OK ? CLI_FAILURE : code;
     }
     return code;

@@ -308,6 +308,7 @@ const cli_command cli_tail = {
     .args = "STREAM",
     .min_args = 1,
     .max_args = 1,
+    .excess = "-f takes a format, and what follows the stream is -F",
     .brief = "Show the newest messages, and those that come",
     .about =
         "Show messages without a group: nothing is acknowledged, and nothing changes on the "

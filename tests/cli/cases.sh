@@ -17,6 +17,14 @@ case_help() {
         golden "help-$(echo "$command" | tr ' ' -).txt" out
         [ ! -s err ] || fail "$command --help wrote to stderr"
     done
+    for command in "" "stream" "stream create" "check group" "consume"; do
+        # shellcheck disable=SC2086 # two words
+        expect 0 segmenter help $command
+        file=help${command:+-}$(echo "$command" | tr ' ' -).txt
+        same "$golden_dir/$file" out
+    done
+    expect 2 segmenter help nothing
+    has err "unknown command 'nothing'"
     expect 0 segmenter -h stream create
     golden help-stream-create.txt out
     expect 0 segmenter --version

@@ -143,6 +143,28 @@ case_check_usage() {
     expect 3 sh -c '"$SEGMENTER" check connection >/dev/full'
 }
 
+# A monitor reads stdout, in its format: also where the check did not begin.
+case_check_unknown() {
+    for format in nagios json prometheus; do
+        looks check group g -s s --format $format --password-file nothing
+        looks check dlq s -g g --context nothing --format=$format
+        looks check stream s --frobnicate --format $format
+        looks check stream s --fill-warn 90 --fill-critical 80 --format $format
+        looks check connection --format $format -u http://nowhere
+        looks check connection --format $format -u redis://:geheim-2@nowhere:x
+        looks check group --format $format
+        looks check stream 'no"good' --format $format
+        looks --frobnicate check group g -s s --format $format
+        looks check nothing --format $format
+    done
+    looks check stream s --frobnicate --format text
+    looks produce check --frobnicate --format nagios
+    no_secret
+    golden check-unknown.txt looks.txt
+    expect 0 segmenter check group --help --format nagios
+    lacks out '^SEGMENTER'
+}
+
 case_check_away() {
     for format in text nagios json prometheus; do
         looks -u "unix://$PWD/nowhere.sock" check connection --format $format
@@ -225,6 +247,48 @@ case_check_damaged() {
     golden check-damaged.txt looks.txt
 }
 
+# A group that is damaged, or half deleted, is a fault of its own, and hides nothing else.
+case_check_damaged_groups() {
+    own_server s 'save ""'
+    SEGMENTER_URL=unix://$PWD/s.sock
+    n='namespace="check_damaged_groups",stream="orders"'
+    expect 0 segmenter stream create orders -p 2
+    seq 1 10 | expect 0 segmenter produce orders
+    for group in half odd whole; do
+        expect 0 segmenter group seek $group -s orders --to start --execute
+    done
+    server_do s DEL 'sg:{check_damaged_groups/orders}:group:half'
+    server_do s HSET 'sg:{check_damaged_groups/orders}:group:odd' epoch x
+    expect 0 segmenter exporter --once --partitions 100
+    cp out metrics
+    for group in half odd; do
+        grep -Fxq "segmenter_group_damaged{$n,group=\"$group\"} 1" metrics || fail "$group is not told"
+        lacks metrics "^segmenter_group_(members|lag_seconds)\{.*group=\"$group\""
+        expect 2 segmenter check group $group -s orders --window 0
+        has out "^critical: group $group of stream orders: "
+    done
+    for line in "segmenter_group_damaged{$n,group=\"whole\"} 0" "segmenter_group_lag_messages{$n,group=\"whole\"} 10" \
+        "segmenter_stream_messages{$n} 10"; do
+        grep -Fxq "$line" metrics || fail "no '$line'"
+    done
+    expect 2 segmenter check stream orders
+    has out '^critical: stream orders: group odd and 1 more are damaged \(slowest: group whole in partition [01]\)$'
+    has out '^fill  .* ok$'
+    expect 1 segmenter doctor --columns topic,finding,advice --csv
+    has out '^damage,"?group half of stream orders: it is listed, and is not there'
+    has out '^damage,"?group odd of stream orders: its state makes no sense'
+    has out ',"?group whole of stream orders has no member, and 10 messages wait'
+    # What it advises works.
+    grep '^damage,' out | grep -o 'segmenter group rm [a-z]* -s orders --yes -N [a-z_]*' >advice
+    lines advice 2 || fail "no advice: $(cat out)"
+    while read -r _ words; do
+        expect 0 segmenter $words
+    done <advice
+    expect 0 segmenter check stream orders
+    expect 0 segmenter exporter --once
+    lacks out '^segmenter_group_damaged\{.*\} 1$'
+}
+
 # ---- Doctor ------------------------------------------------------------------------------------------
 
 # found NAME: what the doctor says of the server NAME, but for its version, to looks.txt.
@@ -248,6 +312,9 @@ case_doctor() {
     looks doctor --columns severity,topic,finding,why,advice --csv
     looks doctor --acl extra
     looks doctor extra
+    looks doctor --acl --acl-read-only
+    looks doctor --acl --json
+    looks doctor --acl-read-only --sort topic
     looks doctor --acl 'no good'
     expect 1 segmenter produce orders --delivery-timeout 10ms <<END
 one

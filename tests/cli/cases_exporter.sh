@@ -67,7 +67,7 @@ case_exporter_once() {
 }
 
 case_exporter_faults() {
-    for args in "--once --list" "--listen 9464" "--listen host:" "--listen ::1:9464" \
+    for args in "--once --list" "--once --json" "--json" "--once --sort metric" "-s a -s b -s a" "--listen 9464" "--listen host:" "--listen ::1:9464" \
         "--listen [::1:9464" "--listen 127.0.0.1:65536" "--stream two,words" "--timeout 99ms" "extra"; do
         # shellcheck disable=SC2086 # several words
         segmenter exporter $args >out 2>err
@@ -96,8 +96,11 @@ case_exporter_table() {
     sed -n '/^| metric | type | labels/,/^$/p' "$here/../../docs/operations.md" | sed -e 1,2d -e '/^$/d' >manual
     same manual table
     some_groups
+    expect 0 segmenter exporter --once -s nowhere
+    cp out named
     expect 0 segmenter exporter --once --partitions 100
-    sed -n 's/^# HELP \([^ ]*\) \(.*\)$/\1 \2/p' out | sort >exported
+    cat named >>out
+    sed -n 's/^# HELP \([^ ]*\) \(.*\)$/\1 \2/p' out | sort -u >exported
     sed 's/^| `\(.*\)` | [a-z]* | [a-z_ ]* | \(.*\) |$/\1 \2/' table | sort >known
     comm -23 exported known >unknown
     [ ! -s unknown ] || fail "not in the table: $(cat unknown)"
@@ -269,6 +272,30 @@ case_exporter_server_hangs() {
     is_up 0 || fail "up, and nobody answered"
     finish_exporter
     kill -CONT "$redis"
+}
+
+# A stream that is asked for by its name and is not there is said once, and shown.
+case_exporter_missing() {
+    n='namespace="exporter_missing"'
+    expect 0 segmenter stream create orders -p 1
+    expect 0 segmenter exporter --once
+    lacks out '^segmenter_stream_missing'
+    expect 0 segmenter exporter --once -s orders -s ordres
+    sample out "segmenter_stream_missing{$n,stream=\"orders\"}" 0
+    sample out "segmenter_stream_missing{$n,stream=\"ordres\"}" 1
+    has err "^segmenter exporter: there is no stream 'ordres' in namespace 'exporter_missing': segmenter_stream_missing is 1$"
+    export_with -s orders -s ordres
+    for _ in 1 2 3; do
+        scrape /metrics
+        sample body "segmenter_stream_missing{$n,stream=\"ordres\"}" 1
+    done
+    expect 0 segmenter stream create ordres -p 1
+    scrape /metrics
+    sample body "segmenter_stream_missing{$n,stream=\"ordres\"}" 0
+    scrape /metrics
+    finish_exporter
+    [ "$(grep -c 'stream .ordres.' exporter.out.err)" -eq 2 ] || fail "not told once each: $(cat exporter.out.err)"
+    has exporter.out.err "stream 'ordres' in namespace 'exporter_missing' is there now$"
 }
 
 # What is lost is absent, and what is not is still told.

@@ -296,6 +296,8 @@ case_password_file() {
         cat out err config/segmenter/contexts.json
     } >all
     lacks all 'hunter2|wrong$|%2F%3A'
+    expect 5 segmenter -u "$url" stream ls --json
+    has err '"hint":"--password-file names a file with the password; '
     # A context's password goes to no other server.
     XDG_CONFIG_HOME=$PWD/config expect 5 segmenter --context here -u "$url" stream ls
     # Not even ps(1) sees one.
@@ -366,13 +368,52 @@ case_completion() {
     has out '^--namespace$'
     completes segmenter -N nowhere produce ''
     ! grep -q . out || fail "another namespace's streams: $(cat out)"
-    # Every command and option is in each of them.
-    segmenter --help | sed -n 's/^  \([a-z][a-z ]*[a-z]\)  *.*/\1/p' >/dev/null
-    for shell in zsh fish; do
-        for word in consume describe accept-existing password-file; do
-            has $shell "$word"
-        done
+}
+
+# options_of TEXT: the options that a help lists.
+options_of() {
+    grep -oE '^ +(-[A-Za-z], )?--[a-z][a-z0-9-]*' "$1" | grep -oE -- '--[a-z][a-z0-9-]*' | sed 's/^--//'
+}
+
+# Every command and option that the help has is in each of the scripts.
+case_completion_whole() {
+    for shell in bash zsh fish; do
+        expect 0 segmenter completion $shell
+        cp out $shell
     done
+    expect 0 segmenter --help
+    cp out help
+    # A name is words in small letters; what it takes and what it does begin with others.
+    sed -n '/^Commands:/,/^$/p' help | awk 'NR > 1 && /^  [a-z]/ {
+        name = ""
+        for (i = 1; i <= NF && $i ~ /^[a-z][a-z0-9]*$/; i++) name = name (i > 1 ? " " : "") $i
+        print name }' >names
+    lines names 40 || fail "only so many commands: $(cat names)"
+    options_of help >globals
+    lines globals 8 || fail "only so many global options: $(cat globals)"
+    while read -r option; do
+        grep -q "_segmenter_words \"\$opts.* --$option[ \"]" bash || fail "bash lacks --$option"
+        grep -Eq "^complete -c segmenter( -s .)? -l $option " fish || fail "fish lacks --$option"
+        sed -n '/^  common=(/,/^  )/p' zsh | grep -Eq -- "--$option(\[|\})" || fail "zsh lacks --$option"
+    done <globals
+    total=0
+    while read -r name; do
+        # shellcheck disable=SC2086 # two words
+        expect 0 segmenter $name --help
+        cp out one
+        grep "^    '$name') opts='" bash >of_bash || fail "bash lacks $name"
+        grep "^complete -c segmenter -n '__segmenter_is[a-z0-9 ]*' -a ${name##* } " fish >of_fish || fail "fish lacks $name"
+        grep "__segmenter_is $name'" fish >>of_fish
+        sed -n "/^  ('$name') opts=(/,/ ;;\$/p" zsh >of_zsh
+        [ -s of_zsh ] || fail "zsh lacks $name"
+        for option in $(options_of one); do
+            total=$((total + 1))
+            grep -q -- " --$option[ ']" of_bash || fail "bash lacks $name --$option"
+            grep -q -- " -l $option " of_fish || fail "fish lacks $name --$option"
+            grep -Eq -- "--$option(\[|\})" of_zsh || fail "zsh lacks $name --$option"
+        done
+    done <names
+    [ "$total" -ge 150 ] || fail "only $total options"
 }
 
 case_man() {

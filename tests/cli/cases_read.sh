@@ -177,6 +177,41 @@ is_busy() {
     [ "$(awk '{ print $14 }' "/proc/$1/stat")" -ge 50 ]
 }
 
+# So it is where the search waits for somebody who does not read.
+case_grep_blocked() {
+    expect 0 segmenter stream create orders -p 1
+    seq 1 20000 | sed 's/.*/a message with some text that fills a pipe &/' | expect 0 segmenter produce orders
+    mkfifo pipe
+    exec 8<>pipe
+    for options in -J '-f %v\n'; do
+        env --default-signal=INT "$SEGMENTER" grep orders . "$options" >pipe 2>blocked.err 9>&- 8>&- &
+        child=$!
+        children="$children $child"
+        eventually 30 has_filled_pipe "$child"
+        kill -INT "$child"
+        ended "$child" 1
+        has blocked.err 'interrupted'
+        lacks blocked.err 'the pattern takes too long'
+        exec 8<&-
+        exec 8<>pipe
+    done
+    exec 8<&-
+    # Why a write failed is told, also where it was another thread's.
+    for json in '' -J; do
+        segmenter grep orders . $json >/dev/full 2>err
+        [ $? -eq 1 ] || fail "a full disk is not told"
+        has err 'cannot write the output: No space left on device'
+    done
+    has err '^\{"error":\{"code":"failure","message":"cannot write the output: No space left on device"'
+    segmenter stream ls --json >/dev/full 2>err
+    has err '^\{"error":\{"code":"failure","message":"cannot write the output: No space left on device"'
+}
+
+# has_filled_pipe PID: it wrote as much as a pipe holds.
+has_filled_pipe() {
+    [ "$(sed -n 's/^wchar: //p' "/proc/$1/io")" -ge 61440 ]
+}
+
 # ---- dump and load ---------------------------------------------------------------------------------
 
 # The lines of a dump's messages, without the stream's name.
@@ -313,6 +348,19 @@ case_dump_resume() {
         expect 0 segmenter load --check other.zst
         rm other.zst
     done
+    # One that replaces another is continued as well, and replaces it then; but nothing that is newer.
+    echo old >replaced
+    expect 1 segmenter dump orders replaced --force --limit 5
+    has err '; --resume continues it$'
+    has replaced '^old$'
+    expect 1 segmenter dump orders replaced --resume --limit 5
+    expect 0 segmenter dump orders replaced --resume
+    expect 0 segmenter load --check replaced
+    [ ! -e replaced.part ] || fail "its part is left"
+    expect 1 segmenter dump orders newer --limit 5
+    touch -d '+1 hour' newer
+    expect 4 segmenter dump orders newer --resume
+    has err "'newer' is newer than the dump that was interrupted, 'newer.part': --force starts anew"
     # What is not ours is left as it is.
     echo 'important' >other.part
     expect 1 segmenter dump orders other --resume
@@ -371,6 +419,66 @@ case_read_damaged() {
     shown load --check file
     golden read_damaged.txt shown.txt
     has file '"dump":"skip","partition":0,"era":1,"first":1,"count":1,"why":"missing"'
+}
+
+# A partition that is damaged hides only itself.
+case_read_part() {
+    expect 0 segmenter stream create orders -p 3
+    seq 1 9 | sed 's/.*/k&:v&/' | expect 0 segmenter produce orders -K :
+    expect 0 segmenter dump orders whole
+    tool=$(command -v redis-cli || command -v valkey-cli) || fail "no redis-cli and no valkey-cli"
+    expect 0 "$tool" -s "${SEGMENTER_URL#unix://}" DEL "sg:{$SEGMENTER_NAMESPACE/orders/1}:state"
+    has out '^1$'
+    shown tail orders
+    shown grep orders v
+    shown get orders 1 0
+    shown dump orders part
+    shown tail orders --partition 7
+    shown grep orders v --partition 7
+    shown dump orders part --partition 7
+    shown get orders 7 0
+    shown group seek g -s orders --to start --partition 7
+    shown tail orders -f -n 3
+    shown dump orders part --partition 0 --partition 0
+    shown dump orders part --partition 2 --partition 0
+    shown dump orders part --partition 2 --resume
+    shown dump orders part --partition 0 --partition 2 --resume
+    shown dump orders two --partition 2
+    shown load --check part
+    shown load copy two
+    shown load copy two
+    shown dump orders zero --partition 0
+    shown load copy zero
+    shown load copy zero --resume
+    shown load orders two
+    for p in 0 2; do
+        messages_of whole | grep "\"partition\":$p," >wanted
+        for file in part copied; do
+            [ -e copied ] || expect 0 segmenter dump copy copied
+            messages_of $file | grep "\"partition\":$p," >got
+            same wanted got
+        done
+    done
+    # Cut anywhere, it is continued as a whole one is.
+    awk '{ at += length($0) + 1; print at - 1; print at }' part >cuts
+    while read -r cut; do
+        head -c "$cut" part >again.part
+        expect 0 segmenter dump orders again --partition 0 --partition 2 --resume
+        messages_of part >wanted
+        messages_of again >got
+        same wanted got
+        rm again
+    done <cuts
+    head -n 3 part >again.part
+    expect 4 segmenter dump orders again --partition 0 --resume
+    # A line that is none of its partitions'.
+    sed 's/"partition":2,"era":1,"offset"/"partition":1,"era":1,"offset"/' part >odd
+    expect 1 segmenter load --check odd
+    # The doctor names the command that saves what there is.
+    expect 1 segmenter doctor --columns advice --csv
+    has out "segmenter dump orders FILE -N $SEGMENTER_NAMESPACE --partition 0 --partition 2"
+    shown load orders two --append
+    golden read_part.txt shown.txt
 }
 
 # Loaded up to any message, it goes on behind that, exactly once.

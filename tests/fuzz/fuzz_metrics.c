@@ -2,8 +2,8 @@
  * header, the names of dead letters, and label values, which are text from the server. */
 #include "metrics.h"
 
-#include "collect.h"
 #include "fuzz.h"
+#include "letters.h"
 #include "listen.h"
 #include "text.h"
 
