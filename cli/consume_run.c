@@ -325,10 +325,18 @@ static int run_with_watcher(run *r) {
     return code;
 }
 
+/* What was given up is said in any case: a command that is not there would else empty a stream in silence. */
 static void report(const run *r) {
     seg_consumer_stats stats;
     SEG_INIT(&stats);
     seg_consumer_get_stats(r->c->consumer, &stats);
+    if (stats.dead_lettered > 0) {
+        cli_note("%" PRIu64 " dead letter%s; see segmenter dlq ls %s -g %s", stats.dead_lettered,
+                 stats.dead_lettered == 1 ? "" : "s", r->c->origin.stream, r->c->origin.group);
+    }
+    if (!r->c->verbose) {
+        return;
+    }
     cli_note("%" PRIu64 " acknowledged, %" PRIu64 " failed, %" PRIu64 " rejected, %" PRIu64
              " dead-lettered",
              r->acked, r->retried, r->rejected, stats.dead_lettered);
@@ -350,9 +358,7 @@ int cli_consume_run(cli_consuming *c) {
     } else {
         code = run_with_watcher(&r);
         cli_exec_stream_free(r.stream);
-        if (c->verbose) {
-            report(&r);
-        }
+        report(&r);
         close(r.quit[1]);
         pthread_join(guard, NULL);
     }

@@ -3,6 +3,8 @@
 
 #include <math.h>
 
+#include "letters.h"
+
 const char *cli_health_name(cli_health h) {
     static const char *const names[] = {
 #define X(name, word, text) word,
@@ -61,13 +63,12 @@ cli_health cli_judge(const cli_look *l) {
     return late || p->attempts > 1 ? CLI_HEALTH_WARN : CLI_HEALTH_OK;
 }
 
-bool cli_is_damage(seg_status status) {
-    return status == SEG_EPROTO || status == SEG_ELOST;
-}
-
 cli_health cli_judge_summary(const seg_group_summary *g) {
     if (g->status != SEG_OK || g->lag == SEG_UNKNOWN) {
         return CLI_HEALTH_DAMAGED;
+    }
+    if (g->lag > 0 && cli_is_letters_group(g->stream, g->group)) {
+        return CLI_HEALTH_WARN;
     }
     return g->lag > 0 && g->unowned > 0 ? CLI_HEALTH_ORPHANED : CLI_HEALTH_OK;
 }

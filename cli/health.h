@@ -38,9 +38,8 @@ int64_t cli_age(const seg_group_partition *p, int64_t now_ms);
 /* Change of the lag, in messages a second. NAN: unknown. */
 double cli_trend(const cli_look *l);
 cli_health cli_judge(const cli_look *l);
-/* Does this error tell of damage of one group, and not of the server? */
-bool cli_is_damage(seg_status status);
-/* What a listing alone tells of a group: OK, ORPHANED or DAMAGED. */
+/* What a listing alone tells of a group: OK, ORPHANED or DAMAGED; of dead letters that wait WARN, as
+ * nobody is meant to own those. */
 cli_health cli_judge_summary(const seg_group_summary *g);
 
 #endif

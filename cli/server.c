@@ -1,7 +1,11 @@
 /* server.c - segmenter server: a private server in the foreground. */
+#include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "child.h"
 #include "cli.h"
@@ -13,6 +17,7 @@ enum { LOOK_EVERY_MS = 200 };
 typedef struct server_opts {
     const char *dir;
     const char *program;
+    bool detach;
 } server_opts;
 
 static const cli_opt table[] = {
@@ -22,6 +27,12 @@ static const cli_opt table[] = {
      .at = offsetof(server_opts, dir),
      .text = "keep the data in DIR, with its append-only file (default: a new directory, removed "
              "at the end)"},
+    {.name = "detach",
+     .type = CLI_FLAG,
+     .at = offsetof(server_opts, detach),
+     .text =
+         "go on in the background once the server answers; 'kill $(cat DIR/pid)' ends it. Needs "
+         "--dir"},
     {.name = "program",
      .type = CLI_TEXT,
      .arg = "PROGRAM",
@@ -45,18 +56,93 @@ static int wait_end(cli_private *s) {
     return CLI_OK;
 }
 
-static int run_server(const cli_run *run) {
-    const server_opts *o = run->opts;
+static int write_pid(const char *dir) {
+    char *path = cli_format("%s/pid", dir);
+    FILE *file = fopen(path, "we");
+    int code = CLI_OK;
+    if (!file || fprintf(file, "%ld\n", (long)getpid()) < 0 || fclose(file) != 0) {
+        code = cli_failure("cannot write '%s': %s", path, strerror(errno));
+    }
+    free(path);
+    return code;
+}
+
+/* Whoever waits for the URL waits for the end of our output. */
+static void leave_the_terminal(void) {
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    for (int fd = 0; fd <= 2 && null >= 0; fd++) {
+        dup2(null, fd);
+    }
+    if (null > 2) {
+        close(null);
+    }
+}
+
+static int serve(const server_opts *o) {
     cli_private server;
     cli_signals_catch();
     int code = cli_private_start(&server, o->dir, o->program);
-    if (code != CLI_OK) {
-        return code;
+    if (code == CLI_OK && o->detach) {
+        code = write_pid(server.dir);
     }
-    puts(server.url);
-    code = cli_flush_stdout() ? wait_end(&server) : CLI_FAILURE;
+    if (code == CLI_OK) {
+        puts(server.url);
+        code = cli_flush_stdout() ? CLI_OK : CLI_FAILURE;
+    }
+    if (code == CLI_OK && o->detach) {
+        leave_the_terminal();
+    }
+    if (code == CLI_OK) {
+        code = wait_end(&server);
+    }
     cli_private_stop(&server);
     return code;
+}
+
+/* The parent of the server in the background: hands its URL on, or what it ended with. */
+static int hand_on(pid_t pid, int from) {
+    char text[4096];
+    size_t used = 0;
+    ssize_t n;
+    while (used < sizeof text && (n = read(from, text + used, sizeof text - used)) > 0) {
+        used += (size_t)n;
+    }
+    close(from);
+    if (used > 0) {
+        fwrite(text, 1, used, stdout);
+        return CLI_OK;
+    }
+    int status;
+    waitpid(pid, &status, 0);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : CLI_FAILURE;
+}
+
+static int detach(const server_opts *o) {
+    int ends[2];
+    if (!o->dir) {
+        return cli_usage("--detach needs --dir DIR: what ends the server is kept there");
+    }
+    if (pipe2(ends, O_CLOEXEC) != 0) {
+        return cli_failure("cannot open a pipe: %s", strerror(errno));
+    }
+    pid_t pid = fork();
+    if (pid < 0) {
+        return cli_failure("cannot start a process: %s", strerror(errno));
+    }
+    if (pid > 0) {
+        close(ends[1]);
+        return hand_on(pid, ends[0]);
+    }
+    setsid();
+    dup2(ends[1], STDOUT_FILENO);
+    close(ends[0]);
+    close(ends[1]);
+    return serve(o);
+}
+
+static int run_server(const cli_run *run) {
+    const server_opts *o = run->opts;
+    return o->detach ? detach(o) : serve(o);
 }
 
 const cli_command cli_server_command = {
@@ -64,9 +150,11 @@ const cli_command cli_server_command = {
     .args = "",
     .brief = "Run a private server for trying things",
     .about = "Start a Redis or Valkey server on a unix socket, without a TCP port, print its URL "
-             "when it answers, and run until SIGINT or SIGTERM:\n"
-             "  segmenter server --dir ./try &\n"
-             "  export SEGMENTER_URL=unix://$PWD/try/redis.sock\n"
+             "when it answers, and run until SIGINT or SIGTERM, or with --detach go on in the "
+             "background:\n"
+             "  export SEGMENTER_URL=$(segmenter server --dir ./try --detach)\n"
+             "  ...\n"
+             "  kill $(cat ./try/pid)\n"
              "The server ends with this command, however that ends.",
     .opts = table,
     .n_opts = CLI_COUNT(table),

@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "damage.h"
 #include "each.h"
-#include "health.h"
 #include "listing.h"
 
 enum { GROUPS_MAX = 50 }; /* where none is named: each takes a look at all of its partitions */

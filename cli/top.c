@@ -42,7 +42,7 @@ static const cli_opt table[] = {
     {.name = "once",
      .type = CLI_FLAG,
      .at = offsetof(top_opts, once),
-     .text = "look twice, print what there is then, and end"},
+     .text = "look twice, print what there is then as a table, and end"},
     {.name = "age-warn",
      .type = CLI_DURATION,
      .arg = "DURATION",
@@ -150,7 +150,7 @@ static int run_top(const cli_run *run) {
         return cli_usage("--csv needs --once; what goes on is JSON, one object for each look");
     }
     bool terminal = isatty(STDOUT_FILENO);
-    t.json = run->output->json || (!terminal && !run->output->csv);
+    t.json = run->output->json || (!terminal && !o->once);
     if (t.json && (run->output->columns || run->output->sort)) {
         return cli_usage("--columns and --sort are for tables; JSON has it all");
     }

@@ -8,7 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "damage.h"
 #include "each.h"
+#include "letters.h"
 #include "listing.h"
 #include "place.h"
 #include "top.h"
@@ -92,7 +94,9 @@ static void add_rates(top_row *row, const top_tick *t, const top_tick *before) {
 static void add_details(top_row *row) {
     const seg_group_info *g = row->looks.now;
     row->age = cli_group_age(&row->looks);
-    row->health = cli_group_judge(&row->looks);
+    if (!cli_is_letters_group(row->group->stream, row->group->group)) {
+        row->health = cli_group_judge(&row->looks);
+    }
     row->in_flight = row->attempts = 0;
     for (uint32_t i = 0; i < seg_group_info_partitions(g); i++) {
         const seg_group_partition *p = seg_group_info_partition(g, i);

@@ -79,8 +79,9 @@ if(SEGMENTER_CLI AND NOT CMAKE_CROSSCOMPILING AND NOT SEGMENTER_SANITIZE)
   add_custom_target(command_pages ALL DEPENDS "${PROJECT_BINARY_DIR}/command.stamp")
   install(FILES "${completions}/segmenter"
           DESTINATION "${CMAKE_INSTALL_DATADIR}/bash-completion/completions")
-  install(FILES "${completions}/_segmenter"
-          DESTINATION "${CMAKE_INSTALL_DATADIR}/zsh/vendor-completions")
+  set(SEGMENTER_ZSH_DIR "${CMAKE_INSTALL_DATADIR}/zsh/site-functions" CACHE STRING
+      "Where zsh looks for completions; relative to the prefix, or absolute")
+  install(FILES "${completions}/_segmenter" DESTINATION "${SEGMENTER_ZSH_DIR}")
   install(FILES "${completions}/segmenter.fish"
           DESTINATION "${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d")
 endif()

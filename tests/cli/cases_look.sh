@@ -429,3 +429,22 @@ case_man() {
     fi
     expect 1 segmenter man --dir /proc/nowhere
 }
+
+# ---- A server in the background ----------------------------------------------------------------------
+
+case_server_detach() {
+    expect 2 segmenter server --detach
+    expect 0 segmenter server --dir own --detach
+    url=$(cat out)
+    [ "$url" = "unix://$PWD/own/redis.sock" ] || fail "its URL is $url"
+    expect 0 segmenter -u "$url" stream create orders -p 1
+    expect 4 segmenter server --dir own --detach
+    pid=$(cat own/pid)
+    kill "$pid"
+    gone() {
+        ! kill -0 "$pid" 2>/dev/null
+    }
+    eventually 20 gone
+    expect 5 segmenter -u "$url" stream ls
+    expect 1 segmenter server --dir other --detach --program /bin/false
+}

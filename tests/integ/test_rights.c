@@ -12,8 +12,8 @@ static server *s;
 static seg_error err;
 
 static void set_user(const char *rule) {
-    char line[SEG_RULE_MAX + 64];
-    snprintf(line, sizeof line, "ACL SETUSER app reset on >pw %s", rule);
+    char line[2 * SEG_RULE_MAX];
+    snprintf(line, sizeof line, "ACL SETUSER app reset on >pw %.*s", SEG_RULE_MAX, rule);
     server_do(s, line);
 }
 
