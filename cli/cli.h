@@ -21,7 +21,7 @@
     X(OK, 0, "done")                                                                               \
     X(FAILURE, 1, "failure; the message says what was done before it")                             \
     X(USAGE, 2, "wrong usage, nothing was done")                                                   \
-    X(NOT_FOUND, 3, "no such stream, group, message or dead letter")                               \
+    X(NOT_FOUND, 3, "no such stream, group, partition, message or dead letter")                    \
     X(CONFLICT, 4, "exists with other settings, or is in use")                                     \
     X(CONNECTION, 5, "no connection to the server, or no permission on it")                        \
     X(NOTHING, 7, "nothing was found, or arrived")
