@@ -198,8 +198,10 @@ SEG_API void seg_reader_close(seg_reader *r);
 SEG_API seg_status seg_group_list(seg_names **out, seg_client *c, const char *stream,
                                   seg_error *err);
 
-/* Delete a group and its cursors. Errors: ENOENT, EEXIST (it has live members), EUNKNOWN (no
- * answer: make the call again). Any thread. One script, and one for each partition, pipelined. */
+/* Delete a group and its cursors, also one that is damaged or whose state is gone: that is the only
+ * way to repair it. Where the damage is such that nobody can tell whether it has live members, it is
+ * deleted whoever is in it. Errors: ENOENT, EEXIST (it has live members), EUNKNOWN (no answer: make
+ * the call again). Any thread. One script, and one for each partition, pipelined. */
 SEG_API seg_status seg_group_delete(seg_client *c, const char *stream, const char *group,
                                     seg_error *err);
 
@@ -233,7 +235,9 @@ typedef struct seg_group_partition {
 /* A group's members and partitions, an immutable snapshot; any thread. */
 typedef struct seg_group_info seg_group_info;
 /* A partition that is damaged has that in its `status` and hides no other. Errors: ENOENT (stream or
- * group). Any thread. One script for each partition and one for the group, pipelined. On the server a
+ * group), EPROTO (what the server has of the group itself makes no sense; the text names the way
+ * out), ELOST (it is listed, and its state is gone: it still holds the stream back, and is repaired
+ * in the same way). Any thread. One script for each partition and one for the group, pipelined. On the server a
  * partition costs a look at one batch as well; only the batch's header is sent. */
 SEG_API seg_status seg_group_describe(seg_group_info **out, seg_client *c, const char *stream,
                                       const char *group, seg_error *err);
@@ -265,7 +269,7 @@ SEG_API void seg_group_info_free(seg_group_info *g);
 typedef struct seg_group_summary {
     const char *stream, *group;
     seg_status status; /* SEG_OK; SEG_ELOST: the group, its place in a partition, or a partition is
-                            damaged */
+                            damaged, or the group is listed and its state is gone */
     uint32_t partitions; /* of the stream */
     uint32_t unowned;    /* of these, partitions that no member with a live lease owns */
     uint64_t members;    /* with a live lease; SEG_UNKNOWN where the group itself is damaged */
@@ -280,7 +284,8 @@ typedef struct seg_group_summary {
 /* Groups in the order of their streams and names, an immutable snapshot; any thread. */
 typedef struct seg_groups seg_groups;
 /* All groups of a stream, or of all streams of the namespace where `stream` is NULL. Groups and
- * streams that are deleted meanwhile are left out; of all streams also those whose settings or list of
+ * streams that are deleted meanwhile are left out, and a group that is listed while its state is gone is
+ * not: it still holds the stream back; of all streams also those whose settings or list of
  * groups is damaged, which seg_stream_overview tells. The command timeout is for each step of it, of 256
  * commands at most. Errors: ENOENT (no such stream), EPROTO (its settings, or that list). Any thread. Two commands for each stream, a
  * script for every so many groups (200, with few partitions), and one for every so many groups in each
@@ -333,8 +338,8 @@ SEG_API void seg_seek_plan_free(seg_seek_plan *p);
  * forgotten. A group that does not exist is created there, where `execute` is set. Errors:
  * ENOENT (no such stream; SEG_SEEK_BY with no group), EEXIST (the group has live members),
  * EUNKNOWN (no answer: make the call again, but for SEG_SEEK_BY look first where the group is,
- * as it would move on from there), ELOST. Any thread. A script for each partition, and some
- * reads for SEG_SEEK_TIME, pipelined. */
+ * as it would move on from there), ELOST, EPROTO (the group is damaged, see seg_group_describe). Any
+ * thread. A script for each partition, and some reads for SEG_SEEK_TIME, pipelined. */
 SEG_API seg_status seg_group_seek(seg_seek_plan **out, seg_client *c, const char *stream,
                                   const char *group, const seg_seek_options *opts, seg_error *err);
 
