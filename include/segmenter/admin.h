@@ -198,8 +198,11 @@ SEG_API void seg_reader_close(seg_reader *r);
 SEG_API seg_status seg_group_list(seg_names **out, seg_client *c, const char *stream,
                                   seg_error *err);
 
-/* Delete a group and its cursors. Errors: ENOENT, EEXIST (it has live members), EUNKNOWN (no
- * answer: make the call again). Any thread. One script, and one for each partition, pipelined. */
+/* Delete a group and its cursors, also one that is damaged or whose state is gone: that is the
+ * only way to repair it. Where the damage is such that nobody can tell whether it has live
+ * members, it is deleted whoever is in it. Errors: ENOENT, EEXIST (it has live members),
+ * EUNKNOWN (no answer: make the call again). Any thread. One script, and one for each partition,
+ * pipelined. */
 SEG_API seg_status seg_group_delete(seg_client *c, const char *stream, const char *group,
                                     seg_error *err);
 
@@ -232,9 +235,12 @@ typedef struct seg_group_partition {
 
 /* A group's members and partitions, an immutable snapshot; any thread. */
 typedef struct seg_group_info seg_group_info;
-/* A partition that is damaged has that in its `status` and hides no other. Errors: ENOENT (stream or
- * group). Any thread. One script for each partition and one for the group, pipelined. On the server a
- * partition costs a look at one batch as well; only the batch's header is sent. */
+/* A partition that is damaged has that in its `status` and hides no other. Errors: ENOENT
+ * (stream or group), EPROTO (what the server has of the group itself makes no sense; the text
+ * names the way out), ELOST (it is listed, and its state is gone: it still holds the stream
+ * back, and is repaired in the same way). Any thread. One script for each partition and one for
+ * the group, pipelined. On the server a partition costs a look at one batch as well; only the
+ * batch's header is sent. */
 SEG_API seg_status seg_group_describe(seg_group_info **out, seg_client *c, const char *stream,
                                       const char *group, seg_error *err);
 SEG_API const char *seg_group_info_name(const seg_group_info *g);
@@ -265,26 +271,28 @@ SEG_API void seg_group_info_free(seg_group_info *g);
 typedef struct seg_group_summary {
     const char *stream, *group;
     seg_status status; /* SEG_OK; SEG_ELOST: the group, its place in a partition, or a partition is
-                            damaged */
+                            damaged, or the group is listed and its state is gone */
     uint32_t partitions; /* of the stream */
     uint32_t unowned;    /* of these, partitions that no member with a live lease owns */
     uint64_t members;    /* with a live lease; SEG_UNKNOWN where the group itself is damaged */
     uint64_t lag;   /* messages, exact, all partitions; SEG_UNKNOWN as in seg_group_partition */
     uint64_t epoch; /* seg_group_info_epoch(); SEG_UNKNOWN as `members` */
-    /* Committed offsets, added up over all partitions: what it grows by between two overviews is what
-     * was committed meanwhile (a seek moves it as well, also back). SEG_UNKNOWN where the group's place
-     * in a partition is not known. */
+    /* Committed offsets, added up over all partitions: what it grows by between two overviews is
+     * what was committed meanwhile (a seek moves it as well, also back). SEG_UNKNOWN where the
+     * group's place in a partition is not known. */
     uint64_t committed;
 } seg_group_summary;
 
 /* Groups in the order of their streams and names, an immutable snapshot; any thread. */
 typedef struct seg_groups seg_groups;
 /* All groups of a stream, or of all streams of the namespace where `stream` is NULL. Groups and
- * streams that are deleted meanwhile are left out; of all streams also those whose settings or list of
- * groups is damaged, which seg_stream_overview tells. The command timeout is for each step of it, of 256
- * commands at most. Errors: ENOENT (no such stream), EPROTO (its settings, or that list). Any thread. Two commands for each stream, a
- * script for every so many groups (200, with few partitions), and one for every so many groups in each
- * partition, pipelined. */
+ * streams that are deleted meanwhile are left out; of all streams also those whose settings or
+ * list of groups is damaged, which seg_stream_overview tells. A group that is listed while its
+ * state is gone is there, as SEG_ELOST: it still holds the stream back. The command timeout is
+ * for each step of it, of 256 commands at most. Errors: ENOENT (no such stream), EPROTO (its
+ * settings, or that list). Any thread. Two commands for each stream, a script for every so many
+ * groups (200, with few partitions), and one for every so many groups in each partition,
+ * pipelined. */
 SEG_API seg_status seg_group_overview(seg_groups **out, seg_client *c, const char *stream,
                                       seg_error *err);
 SEG_API size_t seg_groups_count(const seg_groups *g);
@@ -333,8 +341,8 @@ SEG_API void seg_seek_plan_free(seg_seek_plan *p);
  * forgotten. A group that does not exist is created there, where `execute` is set. Errors:
  * ENOENT (no such stream; SEG_SEEK_BY with no group), EEXIST (the group has live members),
  * EUNKNOWN (no answer: make the call again, but for SEG_SEEK_BY look first where the group is,
- * as it would move on from there), ELOST. Any thread. A script for each partition, and some
- * reads for SEG_SEEK_TIME, pipelined. */
+ * as it would move on from there), ELOST, EPROTO (the group is damaged, see seg_group_describe).
+ * Any thread. A script for each partition, and some reads for SEG_SEEK_TIME, pipelined. */
 SEG_API seg_status seg_group_seek(seg_seek_plan **out, seg_client *c, const char *stream,
                                   const char *group, const seg_seek_options *opts, seg_error *err);
 
@@ -387,9 +395,9 @@ SEG_API void seg_dlq_close(seg_dlq *q);
 
 /* ---- The server ---------------------------------------------------------------------------- */
 
-/* What the server tells of itself, its settings and its user's rights, an immutable snapshot; any
- * thread. Whatever the user may not ask, or a managed server hides, is unknown, and fails nothing. Of
- * NULL all is unknown, and there are no rights. */
+/* What the server tells of itself, its settings and its user's rights, an immutable snapshot;
+ * any thread. Whatever the user may not ask, or a managed server hides, is unknown, and fails
+ * nothing. Of NULL all is unknown, and there are no rights. */
 typedef struct seg_server_info seg_server_info;
 /* Errors: the client's. Any thread. Some dozens of small commands, among them INFO, in eight round
  * trips. */

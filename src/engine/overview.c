@@ -7,6 +7,8 @@
  *   groups    settings │ names of groups  │ summary │ places in a partition │ again: settings, summary
  *               stream      stream          200 groups    200 groups             streams in doubt
  *
+ * A group that is listed and has no state is not one that was deleted: its script looks at both at once.
+ *
  * A stream or a group may be deleted between two of them: then something is missing all at once, as
  * if it was damaged. So what looks damaged is asked for again in the end, and left out where it is
  * gone, or another one. */

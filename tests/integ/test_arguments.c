@@ -127,6 +127,23 @@ TEST(what_is_null_and_harmless) {
     seg_stream_info_free(NULL);
     seg_group_info_free(NULL);
     seg_seek_plan_free(NULL);
+    seg_server_info_free(NULL);
+    CHECK_PTR(seg_reader_place_at(NULL, 0), NULL);
+}
+
+/* Of no server all is unknown. */
+TEST(what_is_asked_of_no_server) {
+    int64_t ahead = 1, off = 1;
+    CHECK_PTR(seg_server_info_get(NULL, "redis_version"), NULL);
+    CHECK_PTR(seg_server_info_config(NULL, "maxmemory"), NULL);
+    CHECK_PTR(seg_server_info_user(NULL), NULL);
+    CHECK_EQ(seg_server_info_round_trip(NULL), -1);
+    CHECK(!seg_server_info_clock(NULL, &ahead, &off));
+    CHECK_EQ(ahead, 1);
+    CHECK_EQ(off, 1);
+    CHECK_EQ(seg_server_info_default_user_fit(NULL), SEG_MAYBE);
+    CHECK_PTR(seg_server_info_right(NULL, 0), NULL);
+    CHECK_PTR(seg_server_info_missing(NULL, 0), NULL);
 }
 
 /* A program that was compiled with another version, or that has not set the size. */

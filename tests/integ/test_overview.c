@@ -214,7 +214,11 @@ TEST(a_damaged_group_hides_no_other) {
     server_do(b.s, "SADD sg:{default/s}:groups gone %s", "not{a}name");
     seg_groups *all = groups(&b, "s");
     static const seg_status expected[] = {SEG_ELOST, SEG_OK, SEG_ELOST, SEG_ELOST, SEG_OK};
-    CHECK_EQ(seg_groups_count(all), 5);
+    CHECK_EQ(seg_groups_count(all), 6);
+    CHECK_STR(seg_groups_at(all, 5)->group, "gone"); /* listed, and its state is gone */
+    CHECK_EQ(seg_groups_at(all, 5)->status, SEG_ELOST);
+    CHECK_EQ(seg_groups_at(all, 5)->members, SEG_UNKNOWN);
+    CHECK_EQ(seg_groups_at(all, 5)->lag, SEG_UNKNOWN);
     for (size_t i = 0; i < 5; i++) {
         const seg_group_summary *s = seg_groups_at(all, i);
         CHECK_STR(s->group, names[i]);

@@ -134,11 +134,11 @@ TEST(the_group_is_deleted) {
 }
 
 TEST(the_group_is_of_another_type) {
-    check_end("SET " GROUP " x", SEG_EPROTO, "WRONGTYPE");
+    check_end("SET " GROUP " x", SEG_EPROTO, "its hash is of another type");
 }
 
 TEST(the_leases_are_of_another_type) {
-    check_end("SET " LEASES " x", SEG_EPROTO, "WRONGTYPE");
+    check_end("SET " LEASES " x", SEG_EPROTO, "its leases are of another type");
 }
 
 TEST(everything_is_flushed) {
