@@ -178,7 +178,9 @@ TEST(a_group_whose_hash_is_gone_is_seen) {
     seg_consumer *k = NULL;
     seg_error err;
     server_do(b.s, "DEL " GROUP);
-    CHECK_STR(server_str(b.s, "HGET sg:{default/s/0}:state low"), "0"); /* of the group "a" */
+    char *low = server_str(b.s, "HGET sg:{default/s/0}:state low");
+    CHECK_STR(low, "0"); /* of the group "a" */
+    free(low);
     CHECK_STATUS(seg_group_describe(&g, b.c, "s", "g", &err), SEG_ELOST, &err);
     CHECK_CONTAINS(err.text, "it is listed, and its hash is gone" WAY_OUT);
     CHECK_STATUS(rig_try_consumer(&k, b.c, "s", &(rig_join){.group = "g"}, &err), SEG_ELOST, &err);
