@@ -137,7 +137,7 @@ static void put_head(FILE *out, const char *name, const char *brief) {
     put_date(out);
     fputs(".Dt ", out);
     put_upper(out, name);
-    fprintf(out, " 1\n.Os Segmenter %s\n.Sh NAME\n.Nm %s\n.Nd ", seg_version(), name);
+    fprintf(out, " 1\n.Os\n.Sh NAME\n.Nm %s\n.Nd ", name);
     fputc(tolower((unsigned char)brief[0]), out);
     fprintf(out, "%s\n.Sh SYNOPSIS\n", brief + 1);
 }

@@ -272,7 +272,7 @@ case_check_damaged_groups() {
         grep -Fxq "$line" metrics || fail "no '$line'"
     done
     expect 2 segmenter check stream orders
-    has out '^critical: stream orders: group odd and 1 more are damaged \(slowest: group whole in partition [01]\)$'
+    has out '^critical: stream orders: group (odd|half) and 1 more are damaged \(slowest: group whole in partition [01]\)$'
     has out '^fill  .* ok$'
     expect 1 segmenter doctor --columns topic,finding,advice --csv
     has out '^damage,"?group half of stream orders: it is listed, and is not there'
