@@ -14,6 +14,8 @@
 #include "damage.h"
 #include "health.h"
 #include "letters.h"
+#include "lookup.h"
+#include "place.h"
 
 enum { LOOKERS = 4 };
 
@@ -56,63 +58,12 @@ static bool is_wanted(const collection *c, const char *stream) {
     return !only || only->n == 0;
 }
 
-/* Both listings are in the order of their names. */
-static const seg_stream_summary *find_stream(const collection *c, const char *name) {
-    size_t from = 0, to = seg_streams_count(c->streams);
-    while (from < to) {
-        size_t middle = from + (to - from) / 2;
-        const seg_stream_summary *s = seg_streams_at(c->streams, middle);
-        int order = strcmp(s->name, name);
-        if (order == 0) {
-            return s;
-        }
-        *(order < 0 ? &from : &to) = order < 0 ? middle + 1 : middle;
-    }
-    return NULL;
-}
-
-/* Its index; SIZE_MAX: there is no such group. */
-static size_t find_group(const collection *c, const char *stream, const char *group) {
-    size_t from = 0, to = seg_groups_count(c->groups);
-    while (from < to) {
-        size_t middle = from + (to - from) / 2;
-        const seg_group_summary *g = seg_groups_at(c->groups, middle);
-        int order = strcmp(g->stream, stream);
-        order = order ? order : strcmp(g->group, group);
-        if (order == 0) {
-            return middle;
-        }
-        *(order < 0 ? &from : &to) = order < 0 ? middle + 1 : middle;
-    }
-    return SIZE_MAX;
-}
-
-/* Of a stream; where there is none, of what comes after it. */
-static size_t first_group(const collection *c, const char *stream) {
-    size_t from = 0, to = seg_groups_count(c->groups);
-    while (from < to) {
-        size_t middle = from + (to - from) / 2;
-        if (strcmp(seg_groups_at(c->groups, middle)->stream, stream) < 0) {
-            from = middle + 1;
-        } else {
-            to = middle;
-        }
-    }
-    return from;
-}
-
 /* Is it told of among the groups? */
 static bool is_told(const collection *c, const seg_group_summary *g) {
     return is_wanted(c, g->stream) && !cli_is_letters_group(g->stream, g->group);
 }
 
 /* ---- Close looks ----------------------------------------------------------------------------- */
-
-static int64_t wall_ms(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 /* Seconds; NAN: unknown. Where messages wait and none is dated, the age is not 0. */
 static double age_of(const seg_group_partition *p, int64_t now_ms) {
@@ -133,7 +84,7 @@ static double larger(double a, double b) {
 }
 
 static void judge(look *l, const seg_group_info *info, uint64_t bound) {
-    int64_t now = wall_ms();
+    int64_t now = cli_wall_ms();
     *l = (look){0};
     for (uint32_t i = 0; i < seg_group_info_partitions(info); i++) {
         const seg_group_partition *p = seg_group_info_partition(info, i);
@@ -160,7 +111,7 @@ static void fail(collection *c, const seg_error *err) {
 
 static void look_at(collection *c, size_t i) {
     const seg_group_summary *g = seg_groups_at(c->groups, i);
-    const seg_stream_summary *s = find_stream(c, g->stream);
+    const seg_stream_summary *s = cli_stream_of(c->streams, g->stream);
     seg_group_info *info;
     seg_error err;
     seg_status status = seg_group_describe(&info, c->client, g->stream, g->group, &err);
@@ -317,7 +268,7 @@ static seg_status put_stream(collection *c, const seg_stream_summary *s) {
 /* Of partitions in which nothing waits nobody was asked: the group's lag says that. */
 static void put_group_partitions(collection *c, const seg_group_summary *g, const look *k,
                                  const cli_labels *labels) {
-    int64_t now = wall_ms();
+    int64_t now = cli_wall_ms();
     for (uint32_t i = 0; i < g->partitions; i++) {
         const seg_group_partition *p = k->info ? seg_group_info_partition(k->info, i) : NULL;
         if (!p && g->lag != 0) {
@@ -333,14 +284,14 @@ static void put_group_partitions(collection *c, const seg_group_summary *g, cons
 /* What is left in a stream of dead letters. Before its group is there, all; where nobody looked at it,
  * those that were taken out from among the others are still counted. */
 static uint64_t letters_in(const collection *c, const seg_stream_summary *s) {
-    size_t rest = find_group(c, s->name, CLI_LETTERS_GROUP);
+    size_t rest = cli_group_index(c->groups, s->name, CLI_LETTERS_GROUP);
     return rest == SIZE_MAX ? s->messages : c->looks[rest].left;
 }
 
 /* What is left of its dead letters. None where there never was one. */
 static uint64_t letters_of(const collection *c, const seg_group_summary *g) {
     char *name = cli_letters_stream(g->stream, g->group);
-    const seg_stream_summary *s = find_stream(c, name);
+    const seg_stream_summary *s = cli_stream_of(c->streams, name);
     free(name);
     return s ? letters_in(c, s) : 0;
 }
@@ -371,32 +322,6 @@ static void put_group(collection *c, size_t i) {
     }
 }
 
-/* Of groups that are listed, and are not there, no more is known. Both listings count the groups of a
- * stream, so nothing is asked where nothing is wrong. */
-static seg_status put_leftovers(collection *c, const seg_stream_summary *s, seg_error *err) {
-    cli_leftovers left = {0};
-    uint64_t found = 0;
-    for (size_t i = first_group(c, s->name);
-         i < seg_groups_count(c->groups) &&
-         strcmp(seg_groups_at(c->groups, i)->stream, s->name) == 0;
-         i++) {
-        found++;
-    }
-    if (s->groups == SEG_UNKNOWN || s->groups == found) {
-        return SEG_OK;
-    }
-    seg_status status = cli_leftovers_find(&left, c->client, s->name, err);
-    for (size_t i = 0; i < left.n; i++) {
-        cli_labels l;
-        cli_labels_init(&l, c->plan->name_space);
-        cli_labels_add(&l, "stream", s->name);
-        cli_labels_add(&l, "group", left.names[i]);
-        cli_metrics_count(c->metrics, CLI_METRIC_GROUP_DAMAGED, &l, 1);
-    }
-    cli_leftovers_fini(&left);
-    return status == SEG_ENOENT || cli_is_damage(status) ? SEG_OK : status;
-}
-
 /* Dead letters whose group is gone: they would be forgotten otherwise. */
 static void put_orphan(collection *c, const seg_stream_summary *s) {
     size_t stream_len, group_len;
@@ -408,7 +333,7 @@ static void put_orphan(collection *c, const seg_stream_summary *s) {
     bool found = false;
     for (char *dot = strchr(name, '.'); dot && !found; dot = strchr(dot + 1, '.')) {
         *dot = '\0';
-        found = find_group(c, name, dot + 1) != SIZE_MAX;
+        found = cli_group_index(c->groups, name, dot + 1) != SIZE_MAX;
         *dot = '.';
     }
     name[stream_len] = '\0';
@@ -442,7 +367,7 @@ static void put_missing(const collection *c) {
     const cli_list *only = c->plan->streams;
     for (size_t i = 0; only && i < only->n; i++) {
         const char *name = only->items[i];
-        bool missing = !find_stream(c, name);
+        bool missing = !cli_stream_of(c->streams, name);
         cli_labels l;
         cli_labels_init(&l, c->plan->name_space);
         cli_labels_add(&l, "stream", name);
@@ -471,13 +396,8 @@ static void put_all(collection *c) {
         const seg_stream_summary *s = seg_streams_at(c->streams, i);
         put_orphan(c, s);
         if (is_wanted(c, s->name)) {
-            seg_error err;
             streams++;
             if (put_stream(c, s) != SEG_OK) {
-                return;
-            }
-            if (put_leftovers(c, s, &err) != SEG_OK) {
-                fail(c, &err);
                 return;
             }
         }

@@ -11,6 +11,7 @@
 #include "group.h"
 #include "letters.h"
 #include "listing.h"
+#include "lookup.h"
 #include "place.h"
 
 enum { OLD_MS = 3600000, FULL = 95, NEARLY_FULL = 80, NAMED_MAX = 16 };
@@ -28,26 +29,6 @@ static const char *where(const cli_doctor *d) {
         snprintf(text, sizeof text, " -N %s", d->globals->name_space);
     }
     return text;
-}
-
-static const seg_stream_summary *find_stream(const stock *s, const char *name) {
-    const seg_stream_summary *one;
-    for (size_t i = 0; (one = seg_streams_at(s->streams, i)); i++) {
-        if (strcmp(one->name, name) == 0) {
-            return one;
-        }
-    }
-    return NULL;
-}
-
-static const seg_group_summary *find_group(const stock *s, const char *stream, const char *group) {
-    const seg_group_summary *one;
-    for (size_t i = 0; (one = seg_groups_at(s->groups, i)); i++) {
-        if (strcmp(one->stream, stream) == 0 && strcmp(one->group, group) == 0) {
-            return one;
-        }
-    }
-    return NULL;
 }
 
 /* ---- Damage ---------------------------------------------------------------------------------- */
@@ -140,7 +121,7 @@ static void say_full(cli_doctor *d, const stock *k, const seg_stream_summary *s,
             s->name, where(d));
         return;
     }
-    const seg_group_summary *g = find_group(k, s->name, fill->group);
+    const seg_group_summary *g = cli_group_of(k->groups, s->name, fill->group);
     cli_find(d, severity, "full", "stream %s is %.0f %% full of what group %s has not read",
              s->name, fill->percent, fill->group);
     if (g && g->members > 0) {
@@ -183,26 +164,6 @@ static seg_status examine_fill(cli_doctor *d, const stock *k, const seg_stream_s
     return status == SEG_ENOENT || cli_is_damage(status) ? SEG_OK : status;
 }
 
-/* Groups that are listed, and are not there. Where both listings count as many there are none. */
-static seg_status say_leftovers(cli_doctor *d, const stock *k, const seg_stream_summary *s,
-                                seg_error *err) {
-    cli_leftovers left;
-    uint64_t found = 0;
-    const seg_group_summary *one;
-    for (size_t i = 0; (one = seg_groups_at(k->groups, i)); i++) {
-        found += strcmp(one->stream, s->name) == 0;
-    }
-    if (s->groups == SEG_UNKNOWN || s->groups == found) {
-        return SEG_OK;
-    }
-    seg_status status = cli_leftovers_find(&left, d->client, s->name, err);
-    for (size_t i = 0; i < left.n; i++) {
-        say_broken(d, s->name, left.names[i], "it is listed, and is not there");
-    }
-    cli_leftovers_fini(&left);
-    return status == SEG_ENOENT || cli_is_damage(status) ? SEG_OK : status;
-}
-
 static seg_status examine_stream(cli_doctor *d, const stock *k, const seg_stream_summary *s,
                                  seg_error *err) {
     if (s->status == SEG_EPROTO) {
@@ -213,10 +174,6 @@ static seg_status examine_stream(cli_doctor *d, const stock *k, const seg_stream
                    "stream rm %s --yes%s",
                    s->name, where(d));
         return SEG_OK;
-    }
-    seg_status status = say_leftovers(d, k, s, err);
-    if (status != SEG_OK) {
-        return status;
     }
     return s->status != SEG_OK ? say_damaged(d, s, err) : examine_fill(d, k, s, err);
 }
@@ -272,7 +229,7 @@ static seg_status examine_letters(cli_doctor *d, const stock *k, const seg_group
     uint64_t left;
     bool ever;
     char *name = cli_letters_stream(g->stream, g->group);
-    bool there = find_stream(k, name);
+    bool there = cli_stream_of(k->streams, name);
     free(name);
     if (!there) {
         return SEG_OK;
@@ -293,7 +250,7 @@ static seg_status examine_letters(cli_doctor *d, const stock *k, const seg_group
 
 static seg_status examine_group(cli_doctor *d, const stock *k, const seg_group_summary *g,
                                 seg_error *err) {
-    const seg_stream_summary *s = find_stream(k, g->stream);
+    const seg_stream_summary *s = cli_stream_of(k->streams, g->stream);
     seg_status status = examine_letters(d, k, g, err);
     if (status != SEG_OK || (s && s->status != SEG_OK)) {
         return status; /* that the stream is damaged was said */

@@ -97,19 +97,6 @@ static seg_status with_groups(cli_fill *out, seg_client *client, const seg_strea
     return status;
 }
 
-/* Those that are listed and are not there are in no overview. */
-static seg_status take_leftovers(cli_fill *out, seg_client *client, const seg_stream_info *stream,
-                                 seg_error *err) {
-    cli_leftovers left;
-    seg_status status = cli_leftovers_find(&left, client, seg_stream_info_name(stream), err);
-    for (size_t i = 0; i < left.n; i++) {
-        take_damaged(out, left.names[i]);
-    }
-    out->groups += left.n;
-    cli_leftovers_fini(&left);
-    return status;
-}
-
 seg_status cli_fill_of(cli_fill *out, seg_client *client, const seg_stream_info *stream,
                        seg_error *err) {
     seg_groups *all = NULL;
@@ -128,9 +115,6 @@ seg_status cli_fill_of(cli_fill *out, seg_client *client, const seg_stream_info 
         without_groups(out, stream);
     }
     out->groups = n;
-    if (status == SEG_OK) {
-        status = take_leftovers(out, client, stream, err);
-    }
     free(groups);
     seg_groups_free(all);
     return status;

@@ -12,57 +12,16 @@
 #include "each.h"
 #include "letters.h"
 #include "listing.h"
+#include "lookup.h"
 #include "place.h"
 #include "top.h"
 
 enum { DESCRIBED_MAX = 200 };
 
-/* ---- The tick before ------------------------------------------------------------------------- */
-
-static int by_names(const char *stream_a, const char *a, const char *stream_b, const char *b) {
-    int order = strcmp(stream_a, stream_b);
-    return order ? order : strcmp(a, b);
-}
-
-static const seg_group_summary *find_group(const seg_groups *groups,
-                                           const seg_group_summary *like) {
-    for (size_t lo = 0, hi = seg_groups_count(groups); lo < hi;) {
-        size_t mid = lo + (hi - lo) / 2;
-        const seg_group_summary *g = seg_groups_at(groups, mid);
-        int order = by_names(like->stream, like->group, g->stream, g->group);
-        if (order == 0) {
-            return g;
-        }
-        if (order < 0) {
-            hi = mid;
-        } else {
-            lo = mid + 1;
-        }
-    }
-    return NULL;
-}
-
-static const seg_stream_summary *find_stream(const seg_streams *streams, const char *name) {
-    for (size_t lo = 0, hi = seg_streams_count(streams); lo < hi;) {
-        size_t mid = lo + (hi - lo) / 2;
-        const seg_stream_summary *s = seg_streams_at(streams, mid);
-        int order = strcmp(name, s->name);
-        if (order == 0) {
-            return s;
-        }
-        if (order < 0) {
-            hi = mid;
-        } else {
-            lo = mid + 1;
-        }
-    }
-    return NULL;
-}
-
 /* ---- Rates ----------------------------------------------------------------------------------- */
 
 static uint64_t appended(const top_tick *t, const char *stream) {
-    const seg_stream_summary *s = t ? find_stream(t->streams, stream) : NULL;
+    const seg_stream_summary *s = t ? cli_stream_of(t->streams, stream) : NULL;
     return s && s->status == SEG_OK ? s->appended : SEG_UNKNOWN;
 }
 
@@ -75,7 +34,8 @@ static double rate(uint64_t before, uint64_t now, int64_t ms) {
 
 static void add_rates(top_row *row, const top_tick *t, const top_tick *before) {
     const seg_group_summary *now = row->group;
-    const seg_group_summary *was = before ? find_group(before->groups, now) : NULL;
+    const seg_group_summary *was =
+        before ? cli_group_of(before->groups, now->stream, now->group) : NULL;
     row->in = rate(appended(before, now->stream), appended(t, now->stream), t->between_ms);
     row->trend = rate(was ? was->lag : SEG_UNKNOWN, now->lag, t->between_ms);
     row->out = rate(was ? was->committed : SEG_UNKNOWN, now->committed, t->between_ms);
@@ -118,7 +78,8 @@ static int by_lag(const void *left, const void *right) {
 static int by_place(const void *key, const void *member) {
     const seg_group_summary *k = key;
     const top_row *row = member;
-    return by_names(k->stream, k->group, row->group->stream, row->group->group);
+    int order = strcmp(k->stream, row->group->stream);
+    return order ? order : strcmp(k->group, row->group->group);
 }
 
 static const seg_group_info *look_before(const top_tick *before, const seg_group_summary *g) {

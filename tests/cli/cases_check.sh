@@ -275,7 +275,7 @@ case_check_damaged_groups() {
     has out '^critical: stream orders: group (odd|half) and 1 more are damaged \(slowest: group whole in partition [01]\)$'
     has out '^fill  .* ok$'
     expect 1 segmenter doctor --columns topic,finding,advice --csv
-    has out '^damage,"?group half of stream orders: it is listed, and is not there'
+    has out '^damage,"?group half of stream orders: its state makes no sense'
     has out '^damage,"?group odd of stream orders: its state makes no sense'
     has out ',"?group whole of stream orders has no member, and 10 messages wait'
     # What it advises works.
