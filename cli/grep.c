@@ -262,9 +262,19 @@ static bool wait_done(const grepping *g, int also, int timeout) {
     return fds[0].revents != 0;
 }
 
+/* Signals are this thread's: in the other one they would interrupt what it writes. */
+static bool start_scan(pthread_t *thread, grepping *g) {
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    bool started = pthread_create(thread, NULL, scan_thread, g) == 0;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return started;
+}
+
 static int search(grepping *g) {
     pthread_t thread;
-    if (pipe(g->done) != 0 || pthread_create(&thread, NULL, scan_thread, g) != 0) {
+    if (pipe(g->done) != 0 || !start_scan(&thread, g)) {
         return cli_failure("cannot start a thread");
     }
     if (!wait_done(g, cli_signal_fd(), -1) && !wait_done(g, -1, PATIENCE_MS)) {
