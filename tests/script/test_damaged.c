@@ -206,6 +206,7 @@ TEST(it_is_deleted_and_created_anew) {
     static const damage some[] = {
         {'g', "SET %s x", .remove = "lost"},
         {'g', "HSET %s gid 0123456789abcdef0123456789abcdef0", .remove = "lost"},
+        {'g', "EVAL redis.call('HSET',KEYS[1],'gid','') 1 %s", .remove = "lost"},
         {'g', "HSET %s clock x", .remove = RAW_GID},
         {'l', "SET %s x", .remove = RAW_GID}};
     for (size_t i = 0; i < sizeof some / sizeof *some; i++) {
