@@ -379,6 +379,10 @@ static cli_dump_item read_end(cli_dump_file *f, const json_t *object, uint64_t b
     if (rest == CLI_ARCHIVED_INTERRUPT) {
         return CLI_DUMP_STOPPED;
     }
+    /* Cut within what a frame ends with: all lines are there, and the frame is none that can be kept. */
+    if (rest == CLI_ARCHIVED_TORN && cli_archive_rest(f->archive).len == 0) {
+        return CLI_DUMP_TORN;
+    }
     return rest == CLI_ARCHIVED_END ? CLI_DUMP_COMPLETE
                                     : fault(f, "there is something behind the end of the dump");
 }
