@@ -74,10 +74,6 @@ static double age_of(const seg_group_partition *p, int64_t now_ms) {
     return age >= 0 ? (double)age / 1000 : p->lag > p->acked ? NAN : 0;
 }
 
-static uint64_t sum(uint64_t a, uint64_t b) {
-    return a == SEG_UNKNOWN || b == SEG_UNKNOWN || b > SEG_UNKNOWN - 1 - a ? SEG_UNKNOWN : a + b;
-}
-
 /* The larger; unknown where one is. */
 static double larger(double a, double b) {
     return isnan(a) || isnan(b) ? NAN : a > b ? a : b;
@@ -91,8 +87,8 @@ static void judge(look *l, const seg_group_info *info, uint64_t bound) {
         bool known = p->status == SEG_OK && p->lag != SEG_UNKNOWN;
         l->age = larger(l->age, age_of(p, now));
         l->fill = larger(l->fill, known && bound > 0 ? (double)p->lag / (double)bound : NAN);
-        l->left = sum(l->left, known ? p->lag - p->acked : SEG_UNKNOWN);
-        l->in_flight = sum(l->in_flight, known ? p->in_flight : SEG_UNKNOWN);
+        l->left = cli_known_sum(l->left, known ? p->lag - p->acked : SEG_UNKNOWN);
+        l->in_flight = cli_known_sum(l->in_flight, known ? p->in_flight : SEG_UNKNOWN);
         if (!known) {
             l->attempts = SEG_UNKNOWN;
         } else if (l->attempts != SEG_UNKNOWN && p->attempts > l->attempts) {

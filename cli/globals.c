@@ -11,6 +11,7 @@
 
 #include "cli.h"
 #include "context.h"
+#include "url.h"
 
 enum { PASSWORD_MAX = 4096 };
 
@@ -86,22 +87,14 @@ static char *read_password(const char *path) {
     if (n < 0) {
         cli_failure("cannot read the password file '%s': %s", path, strerror(error));
     } else if (len > PASSWORD_MAX) {
-        cli_failure("the first line of the password file '%s' has %s bytes; it holds the password",
-                    path, len ? "more than 4096" : "no");
+        cli_failure("the first line of the password file '%s' has more than %d bytes", path,
+                    PASSWORD_MAX);
     } else {
         text[len] = '\0';
         return text;
     }
     free(text);
     return NULL;
-}
-
-static char *percent_encode(const char *text) {
-    char *encoded = cli_alloc(3 * strlen(text) + 1, 1), *to = encoded;
-    for (; *text; text++) {
-        to += sprintf(to, "%%%02X", (unsigned)(unsigned char)*text);
-    }
-    return encoded;
 }
 
 /* `url` with the password in it: behind its user, which may be empty. NULL with a report where it
@@ -120,7 +113,7 @@ static char *with_password(const char *url, const char *password) {
             "the URL has a password already: leave it out there, or leave --password-file out");
         return NULL;
     }
-    char *encoded = percent_encode(password);
+    char *encoded = cli_url_encode(password, "");
     char *whole = cli_format("%.*s%.*s:%s@%s", (int)(start - url), url, (int)user, start, encoded,
                              at ? at + 1 : start);
     free(encoded);

@@ -36,10 +36,11 @@ char *cli_ranges(const uint32_t *list, size_t n);
 /* The same, cut with "..." where it does not fit. */
 void cli_print_ranges(char *out, size_t cap, const uint32_t *list, size_t n);
 
-/* Its partitions: the columns of a listing, a row of it, and the same as JSON (group_rows.c). */
+/* Its partitions: the columns of a listing, its rows, which end it, and a list of them as JSON
+ * (group_rows.c). */
 enum { CLI_PARTITION_COLUMNS = 14 };
 extern const cli_column cli_partition_columns[CLI_PARTITION_COLUMNS];
-void cli_put_partition(cli_listing *l, const cli_group_looks *looks, uint32_t partition);
-json_t *cli_partition_json(const cli_group_looks *looks, uint32_t partition);
+void cli_put_partitions(cli_listing *l, const cli_group_looks *looks);
+json_t *cli_partitions_json(const cli_group_looks *looks);
 
 #endif

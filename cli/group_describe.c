@@ -42,15 +42,6 @@ static const cli_opt describe_table[] = {
      .text = "a message that waits for longer is worth a warning"},
 };
 
-static void list_partitions(const cli_run *run, const cli_group_looks *looks) {
-    cli_listing l;
-    cli_listing_init(&l, run);
-    for (uint32_t i = 0; i < seg_group_info_partitions(looks->now); i++) {
-        cli_put_partition(&l, looks, i);
-    }
-    cli_listing_end(&l);
-}
-
 static json_t *json_member(const seg_group_info *g, size_t i) {
     size_t n;
     const uint32_t *owned = seg_group_info_owned(g, i, &n);
@@ -69,12 +60,9 @@ static json_t *json_member(const seg_group_info *g, size_t i) {
 /* All in one object. */
 static void print_json(const cli_group_looks *looks) {
     const seg_group_info *g = looks->now;
-    json_t *object = cli_json_object(), *members = json_array(), *partitions = json_array();
+    json_t *object = cli_json_object(), *members = json_array();
     for (size_t i = 0; i < seg_group_info_members(g); i++) {
         json_array_append_new(members, json_member(g, i));
-    }
-    for (uint32_t i = 0; i < seg_group_info_partitions(g); i++) {
-        json_array_append_new(partitions, cli_partition_json(looks, i));
     }
     cli_json_text(object, "group", seg_group_info_name(g));
     cli_json_text(object, "stream", seg_group_info_stream(g));
@@ -84,7 +72,7 @@ static void print_json(const cli_group_looks *looks) {
     cli_json_rate(object, "lag_per_s", cli_group_trend(looks));
     cli_json_number(object, "lag", seg_group_info_lag(g));
     cli_json_add(object, "members", members);
-    cli_json_add(object, "partitions", partitions);
+    cli_json_add(object, "partitions", cli_partitions_json(looks));
     cli_json_print(stdout, object);
 }
 
@@ -116,11 +104,7 @@ static const cli_column member_columns[] = {
 static uint64_t lag_of(const seg_group_info *g, const uint32_t *owned, size_t n) {
     uint64_t sum = 0;
     for (size_t i = 0; i < n; i++) {
-        uint64_t lag = seg_group_info_partition(g, owned[i])->lag;
-        if (lag == SEG_UNKNOWN) {
-            return SEG_UNKNOWN;
-        }
-        sum += lag;
+        sum = cli_known_sum(sum, seg_group_info_partition(g, owned[i])->lag);
     }
     return sum;
 }
@@ -158,10 +142,14 @@ static void describe(const cli_run *run, const cli_group_looks *looks) {
             fputc('\n', stdout);
         }
     }
-    list_partitions(run, looks);
+    cli_listing l;
+    cli_listing_init(&l, run);
+    cli_put_partitions(&l, looks);
 }
 
-static int run_describe(const cli_run *run) {
+typedef void show_fn(const cli_run *run, const cli_group_looks *looks);
+
+static int look_and_show(const cli_run *run, int64_t window, int64_t age_warn, show_fn *show) {
     const describe_opts *o = run->opts;
     seg_client *client;
     int code = cli_open(&client, run->globals, false);
@@ -169,13 +157,18 @@ static int run_describe(const cli_run *run) {
         return code;
     }
     cli_group_looks looks;
-    code = cli_group_look(&looks, client, o->stream, run->args[0], o->window, o->age_warn);
+    code = cli_group_look(&looks, client, o->stream, run->args[0], window, age_warn);
     if (code == CLI_OK) {
-        describe(run, &looks);
+        show(run, &looks);
         cli_group_looks_fini(&looks);
     }
     seg_client_close(client);
     return code;
+}
+
+static int run_describe(const cli_run *run) {
+    const describe_opts *o = run->opts;
+    return look_and_show(run, o->window, o->age_warn, describe);
 }
 
 const cli_command cli_group_describe = {
@@ -184,17 +177,17 @@ const cli_command cli_group_describe = {
     .min_args = 1,
     .max_args = 1,
     .brief = "Show a group's members, owners and lag",
-    .about = "Show who is in the group, who owns which partition, how far the group has read it, "
-             "and how "
-             "it does. With --json that is one object; --columns, --sort and --csv are about the "
-             "partitions. A value that cannot be told is \"-\" or null.\n\n"
-             "STATUS is the worst that is true:\n"
-             "  ok        nothing is wrong\n"
-             "  warn      a message waits for longer than --age-warn, or was delivered again\n"
-             "  stalled   as warn, and nothing was committed between the two looks\n"
-             "  rewound   the group went back between the looks: a seek, or lost data\n"
-             "  orphaned  messages wait, and no live member owns the partition\n"
-             "  damaged   a part of the data is missing on the server; the lag is unknown",
+    .about =
+        "Show who is in the group, who owns which partition, how far the group has read it, "
+        "and how it does. With --json that is one object, unless --columns or --sort is given: "
+        "they and --csv are about the partitions. A value that cannot be told is \"-\" or null.\n\n"
+        "STATUS is the worst that is true:\n"
+        "  ok        nothing is wrong\n"
+        "  warn      a message waits for longer than --age-warn, or was delivered again\n"
+        "  stalled   as warn, and nothing was committed between the two looks\n"
+        "  rewound   the group went back between the looks: a seek, or lost data\n"
+        "  orphaned  messages wait, and no live member owns the partition\n"
+        "  damaged   a part of the data is missing on the server; the lag is unknown",
     .opts = describe_table,
     .n_opts = CLI_COUNT(describe_table),
     .opts_size = sizeof(describe_opts),
@@ -207,21 +200,12 @@ const cli_command cli_group_describe = {
 
 static const cli_opt members_table[] = {STREAM_OPTION};
 
+static void show_members(const cli_run *run, const cli_group_looks *looks) {
+    list_members(run->output, looks->now);
+}
+
 static int run_members(const cli_run *run) {
-    const describe_opts *o = run->opts;
-    seg_client *client;
-    int code = cli_open(&client, run->globals, false);
-    if (code != CLI_OK) {
-        return code;
-    }
-    cli_group_looks looks;
-    code = cli_group_look(&looks, client, o->stream, run->args[0], 0, 0);
-    if (code == CLI_OK) {
-        list_members(run->output, looks.now);
-        cli_group_looks_fini(&looks);
-    }
-    seg_client_close(client);
-    return code;
+    return look_and_show(run, 0, 0, show_members);
 }
 
 const cli_command cli_group_members = {

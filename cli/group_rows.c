@@ -1,6 +1,5 @@
 /* group_rows.c - a group's partitions as rows and as JSON: of group describe, and of top. */
 #include "group.h"
-#include "json.h"
 
 const cli_column cli_partition_columns[CLI_PARTITION_COLUMNS] = {
     {"PARTITION", "partition", CLI_COLUMN_COUNT, 0, 0, "its number"},
@@ -29,7 +28,7 @@ const cli_column cli_partition_columns[CLI_PARTITION_COLUMNS] = {
     {"STATUS", "status", CLI_COLUMN_TEXT, 0, 0, "ok, warn, stalled, rewound, orphaned or damaged"},
 };
 
-void cli_put_partition(cli_listing *l, const cli_group_looks *looks, uint32_t i) {
+static void put_partition(cli_listing *l, const cli_group_looks *looks, uint32_t i) {
     cli_look look = cli_look_at(looks, i);
     const seg_group_partition *p = look.now;
     cli_health health = cli_judge(&look);
@@ -50,23 +49,21 @@ void cli_put_partition(cli_listing *l, const cli_group_looks *looks, uint32_t i)
     cli_put_colour(l, cli_health_colour(health));
 }
 
-json_t *cli_partition_json(const cli_group_looks *looks, uint32_t i) {
-    cli_look look = cli_look_at(looks, i);
-    const seg_group_partition *p = look.now;
-    json_t *one = json_object();
-    cli_json_number(one, "partition", i);
-    cli_json_number(one, "era", p->era);
-    cli_json_number(one, "first", p->first);
-    cli_json_number(one, "committed", p->committed);
-    cli_json_number(one, "next", p->next);
-    cli_json_number(one, "lag", p->lag);
-    cli_json_span(one, "lag_ms", cli_age(p, looks->now_ms));
-    cli_json_rate(one, "lag_per_s", cli_trend(&look));
-    cli_json_number(one, "acked", p->acked);
-    cli_json_number(one, "in_flight", p->in_flight);
-    cli_json_number(one, "attempts", p->status == SEG_OK ? p->attempts : SEG_UNKNOWN);
-    cli_json_text(one, "owner", p->owner);
-    cli_json_number(one, "epoch", p->epoch);
-    cli_json_text(one, "status", cli_health_name(cli_judge(&look)));
-    return one;
+void cli_put_partitions(cli_listing *l, const cli_group_looks *looks) {
+    for (uint32_t i = 0; i < seg_group_info_partitions(looks->now); i++) {
+        put_partition(l, looks, i);
+    }
+    cli_listing_end(l);
+}
+
+json_t *cli_partitions_json(const cli_group_looks *looks) {
+    static const uint16_t order[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 11, 13};
+    static const cli_output rows = {
+        .json = true, .sort_by = SIZE_MAX, .shown = order, .n_shown = CLI_COUNT(order)};
+    json_t *list = json_array();
+    cli_listing l;
+    cli_listing_init_with(&l, &rows, cli_partition_columns, CLI_PARTITION_COLUMNS);
+    l.into = list;
+    cli_put_partitions(&l, looks);
+    return list;
 }

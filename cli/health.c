@@ -18,6 +18,10 @@ cli_colour cli_health_colour(cli_health h) {
     return h == CLI_HEALTH_OK ? CLI_GREEN : h == CLI_HEALTH_WARN ? CLI_YELLOW : CLI_RED;
 }
 
+uint64_t cli_known_sum(uint64_t a, uint64_t b) {
+    return a == SEG_UNKNOWN || b == SEG_UNKNOWN || b > SEG_UNKNOWN - 1 - a ? SEG_UNKNOWN : a + b;
+}
+
 int64_t cli_age(const seg_group_partition *p, int64_t now_ms) {
     if (p->oldest_ms <= 0) {
         return -1;

@@ -32,6 +32,9 @@ typedef struct cli_look {
     int64_t age_warn;                  /* ms */
 } cli_look;
 
+/* A sum in which one unknown makes all unknown. */
+uint64_t cli_known_sum(uint64_t a, uint64_t b);
+
 /* The age of the oldest message that is not acknowledged; -1: nothing is left, or it is unknown. One
  * from the future is 0 old. */
 int64_t cli_age(const seg_group_partition *p, int64_t now_ms);

@@ -218,11 +218,15 @@ static void write_csv_heading(const cli_listing *l) {
 /* A row of JSON or CSV. */
 static void write_row(cli_listing *l, const cell *row) {
     if (l->output->json) {
-        json_t *object = cli_json_object();
+        json_t *object = l->into ? json_object() : cli_json_object();
         for (size_t i = 0; i < l->n_shown; i++) {
             add_json(object, &l->columns[l->shown[i]], &row[l->shown[i]]);
         }
-        cli_json_print(l->out, object);
+        if (l->into) {
+            json_array_append_new(l->into, object);
+        } else {
+            cli_json_print(l->out, object);
+        }
     } else {
         if (l->written == 0) {
             write_csv_heading(l);

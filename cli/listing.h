@@ -67,6 +67,8 @@ typedef struct cli_listing {
     size_t n_rows, capacity;
     size_t written; /* lines of JSON or CSV */
     FILE *out;      /* stdout, unless changed after init */
+    json_t *
+        into; /* NULL, unless changed after init: a list that JSON's objects are added to instead */
 } cli_listing;
 
 /* The columns are the command's. */
@@ -103,7 +105,7 @@ bool cli_listing_flows(const cli_listing *l);
 typedef struct cli_output {
     bool json, csv;
     const char *columns, *sort;
-    uint16_t *shown; /* what --columns says; NULL: the usual ones */
+    const uint16_t *shown; /* what --columns says; NULL: the usual ones */
     size_t n_shown;
     size_t sort_by; /* SIZE_MAX: as they come */
     bool descending;

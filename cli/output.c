@@ -60,7 +60,8 @@ static bool unknown(const char *option, const char *name, size_t len, const cli_
 }
 
 static bool choose_columns(cli_output *o, const cli_column *columns, size_t n) {
-    o->shown = cli_alloc(strlen(o->columns) + 1, sizeof *o->shown);
+    uint16_t *shown = cli_alloc(strlen(o->columns) + 1, sizeof *shown);
+    o->shown = shown;
     for (const char *name = o->columns;; name++) {
         size_t len = strcspn(name, ",");
         size_t found = find(columns, n, name, len);
@@ -73,7 +74,7 @@ static bool choose_columns(cli_output *o, const cli_column *columns, size_t n) {
                 return false;
             }
         }
-        o->shown[o->n_shown++] = (uint16_t)found;
+        shown[o->n_shown++] = (uint16_t)found;
         name += len;
         if (!*name) {
             return true;
@@ -102,7 +103,7 @@ bool cli_output_check(cli_output *o, const cli_column *columns, size_t n) {
 }
 
 void cli_output_fini(cli_output *o) {
-    free(o->shown);
+    free((void *)(uintptr_t)o->shown);
     o->shown = NULL;
 }
 

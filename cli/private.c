@@ -19,6 +19,7 @@
 #include "child.h"
 #include "cli.h"
 #include "signals.h"
+#include "url.h"
 
 enum { START_MS = 20000, LOADING_MS = 600000, STOP_MS = 10000, ASK_EVERY_MS = 10 };
 
@@ -126,26 +127,15 @@ static int open_dir(cli_private *s, const char *dir) {
 
 /* ---- The socket ------------------------------------------------------------------------------ */
 
-/* The path as it stands in a URL. */
-static char *url_of(const char *path) {
-    static const char plain[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789/._-~+";
-    char *url = cli_alloc(3 * strlen(path) + sizeof "unix://", 1);
-    char *to = url + sprintf(url, "unix://");
-    for (; *path; path++) {
-        if (strchr(plain, *path)) {
-            *to++ = *path;
-        } else {
-            to += sprintf(to, "%%%02X", (unsigned)(unsigned char)*path);
-        }
-    }
-    return url;
-}
+/* What of a path stands in a URL as it is. */
+static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789/._-~+";
 
 static int name_socket(cli_private *s) {
     struct sockaddr_un address;
     s->socket = cli_format("%s/%s", s->dir, socket_name);
-    s->url = url_of(s->socket);
+    char *path = cli_url_encode(s->socket, plain);
+    s->url = cli_format("unix://%s", path);
+    free(path);
     if (strlen(s->socket) >= sizeof address.sun_path) {
         return cli_failure("the socket's path '%s' has %zu bytes; a unix socket allows %zu: use a "
                            "shorter directory",

@@ -13,6 +13,7 @@
 #include "cli.h"
 #include "json.h"
 #include "text.h"
+#include "url.h"
 
 enum { MAX_SECRETS = 32, MIN_SECRET = 3, REPORT_MAX = 4096 };
 
@@ -32,37 +33,14 @@ void cli_report_json(void) {
 
 /* ---- Passwords ------------------------------------------------------------------------------ */
 
-static int hex_digit(char c) {
-    if (c >= '0' && c <= '9') {
-        return c - '0';
-    }
-    c = (char)(c | 0x20);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-static void percent_decode(char *text) {
-    char *to = text;
-    for (const char *from = text; *from; from++) {
-        if (from[0] == '%' && hex_digit(from[1]) >= 0 && hex_digit(from[2]) >= 0) {
-            *to++ = (char)(hex_digit(from[1]) * 16 + hex_digit(from[2]));
-            from += 2;
-        } else {
-            *to++ = *from;
-        }
-    }
-    *to = '\0';
-}
-
 /* A secret of one or two characters would mask half of every report, and protects nothing. */
 static void add_secret(const char *from, size_t len) {
     if (len < MIN_SECRET || n_secrets + 2 > MAX_SECRETS) {
         return;
     }
     char *raw = cli_format("%.*s", (int)len, from);
-    char *decoded = cli_format("%s", raw);
-    percent_decode(decoded);
     secrets[n_secrets++] = raw;
-    secrets[n_secrets++] = decoded;
+    secrets[n_secrets++] = cli_url_decode(raw, len);
 }
 
 /* A malformed URL may be cut elsewhere than it was meant, so the pieces of the password between

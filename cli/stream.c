@@ -173,22 +173,20 @@ static const cli_column partition_columns[] = {
     {"STATUS", "status", CLI_COLUMN_TEXT, 0, 0, "ok, or damaged: a part of its data is missing"},
 };
 
-static void list_partitions(const cli_run *run, const seg_stream_info *info) {
-    cli_listing l;
-    cli_listing_init(&l, run);
+static void put_partitions(cli_listing *l, const seg_stream_info *info) {
     for (uint32_t i = 0; i < seg_stream_info_partitions(info); i++) {
         const seg_stream_partition *p = seg_stream_info_partition(info, i);
-        cli_put_count(&l, i);
-        cli_put_count(&l, p->era);
-        cli_put_count(&l, p->first);
-        cli_put_count(&l, p->next);
-        cli_put_count(&l, p->messages);
-        cli_put_count(&l, p->slot);
-        cli_put_count(&l, p->producers);
-        cli_put_count(&l, p->foreign);
-        put_status(&l, p->status);
+        cli_put_count(l, i);
+        cli_put_count(l, p->era);
+        cli_put_count(l, p->first);
+        cli_put_count(l, p->next);
+        cli_put_count(l, p->messages);
+        cli_put_count(l, p->slot);
+        cli_put_count(l, p->producers);
+        cli_put_count(l, p->foreign);
+        put_status(l, p->status);
     }
-    cli_listing_end(&l);
+    cli_listing_end(l);
 }
 
 /* The settings, in a table of one line above that of the partitions. */
@@ -216,7 +214,9 @@ static void print_head(const seg_stream_info *info) {
 
 /* All in one object. */
 static void print_json(const seg_stream_info *info) {
+    static const cli_output rows = {.json = true, .sort_by = SIZE_MAX};
     json_t *object = cli_json_object(), *partitions = json_array();
+    cli_listing l;
     cli_json_text(object, "stream", seg_stream_info_name(info));
     cli_json_number(object, "partition_count", seg_stream_info_partitions(info));
     cli_json_number(object, "max_messages", seg_stream_info_max_messages(info));
@@ -224,20 +224,9 @@ static void print_json(const seg_stream_info *info) {
     cli_json_number(object, "messages", seg_stream_info_messages(info));
     cli_json_add(object, "created_ms", json_integer(seg_stream_info_created(info)));
     cli_json_add(object, "partitions", partitions);
-    for (uint32_t i = 0; i < seg_stream_info_partitions(info); i++) {
-        const seg_stream_partition *p = seg_stream_info_partition(info, i);
-        json_t *one = json_object();
-        cli_json_number(one, "partition", i);
-        cli_json_number(one, "era", p->era);
-        cli_json_number(one, "first", p->first);
-        cli_json_number(one, "next", p->next);
-        cli_json_number(one, "messages", p->messages);
-        cli_json_number(one, "slot", p->slot);
-        cli_json_number(one, "producers", p->producers);
-        cli_json_number(one, "foreign", p->foreign);
-        cli_json_text(one, "status", p->status == SEG_OK ? "ok" : "damaged");
-        json_array_append_new(partitions, one);
-    }
+    cli_listing_init_with(&l, &rows, partition_columns, CLI_COUNT(partition_columns));
+    l.into = partitions;
+    put_partitions(&l, info);
     cli_json_print(stdout, object);
 }
 
@@ -260,7 +249,9 @@ static int run_info(const cli_run *run) {
             if (!out->json && !out->csv && !out->columns && !o->partitions) {
                 print_head(info);
             }
-            list_partitions(run, info);
+            cli_listing l;
+            cli_listing_init(&l, run);
+            put_partitions(&l, info);
         }
         seg_stream_info_free(info);
     }

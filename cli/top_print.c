@@ -49,12 +49,18 @@ static void put_group(cli_listing *l, const top_row *row) {
     cli_put_count(l, row->rebalances);
 }
 
+static void put_groups(cli_listing *l, const top_tick *t) {
+    for (size_t i = 0; i < t->n_rows; i++) {
+        put_group(l, &t->rows[i]);
+    }
+    cli_listing_end(l);
+}
+
 static void print_head(FILE *out, const top_tick *t) {
     char when[32];
     uint64_t lag = 0;
     for (size_t i = 0; i < t->n_rows; i++) {
-        uint64_t n = t->rows[i].group->lag;
-        lag = n == SEG_UNKNOWN || lag == SEG_UNKNOWN ? SEG_UNKNOWN : lag + n;
+        lag = cli_known_sum(lag, t->rows[i].group->lag);
     }
     cli_text_time(when, t->at_ms);
     fprintf(out, "%s  %zu group%s, lag ", when, t->n_rows, t->n_rows == 1 ? "" : "s");
@@ -73,59 +79,33 @@ void top_print_tables(FILE *out, const top_tick *t, const cli_output *output) {
     }
     cli_listing_init_with(&l, output, top_columns, TOP_COLUMNS);
     l.out = out;
-    for (size_t i = 0; i < t->n_rows; i++) {
-        put_group(&l, &t->rows[i]);
-    }
-    cli_listing_end(&l);
+    put_groups(&l, t);
     const cli_group_looks *looks = top_one(t);
     if (looks && !output->csv) {
         fputc('\n', out);
         cli_listing_init_with(&l, &plain, cli_partition_columns, CLI_PARTITION_COLUMNS);
         l.out = out;
-        for (uint32_t i = 0; i < seg_group_info_partitions(looks->now); i++) {
-            cli_put_partition(&l, looks, i);
-        }
-        cli_listing_end(&l);
+        cli_put_partitions(&l, looks);
     }
 }
 
 /* ---- JSON ------------------------------------------------------------------------------------ */
 
-static json_t *group_json(const top_row *row) {
-    const seg_group_summary *g = row->group;
-    json_t *one = json_object();
-    cli_json_text(one, "stream", g->stream);
-    cli_json_text(one, "group", g->group);
-    cli_json_number(one, "member_count", g->members);
-    cli_json_number(one, "partition_count", g->partitions);
-    cli_json_number(one, "unowned", g->unowned);
-    cli_json_number(one, "lag", g->lag);
-    cli_json_span(one, "lag_ms", row->age);
-    cli_json_rate(one, "lag_per_s", row->trend);
-    cli_json_rate(one, "in_per_s", row->in);
-    cli_json_rate(one, "out_per_s", row->out);
-    cli_json_number(one, "in_flight", row->in_flight);
-    cli_json_number(one, "attempts", row->attempts);
-    cli_json_number(one, "rebalances", row->rebalances);
-    cli_json_text(one, "status", cli_health_name(row->health));
-    return one;
-}
-
 void top_print_json(FILE *out, const top_tick *t) {
+    static const uint16_t order[] = {0, 1, 8, 9, 10, 3, 4, 5, 6, 7, 11, 12, 13, 2};
+    static const cli_output rows = {
+        .json = true, .sort_by = SIZE_MAX, .shown = order, .n_shown = CLI_COUNT(order)};
     json_t *object = cli_json_object(), *groups = json_array();
     cli_json_add(object, "at_ms", json_integer(t->at_ms));
     cli_json_add(object, "between_ms", t->between_ms ? json_integer(t->between_ms) : json_null());
     cli_json_add(object, "groups", groups);
-    for (size_t i = 0; i < t->n_rows; i++) {
-        json_array_append_new(groups, group_json(&t->rows[i]));
-    }
+    cli_listing l;
+    cli_listing_init_with(&l, &rows, top_columns, TOP_COLUMNS);
+    l.into = groups;
+    put_groups(&l, t);
     const cli_group_looks *looks = top_one(t);
     if (looks) {
-        json_t *partitions = json_array();
-        cli_json_add(object, "partitions", partitions);
-        for (uint32_t i = 0; i < seg_group_info_partitions(looks->now); i++) {
-            json_array_append_new(partitions, cli_partition_json(looks, i));
-        }
+        cli_json_add(object, "partitions", cli_partitions_json(looks));
     }
     cli_json_print(out, object);
 }

@@ -15,7 +15,7 @@ static int hex_digit(char c) {
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-static char *decode(const char *from, size_t len) {
+char *cli_url_decode(const char *from, size_t len) {
     char *text = cli_alloc(len + 1, 1), *to = text;
     for (size_t i = 0; i < len; i++) {
         int high = from[i] == '%' && i + 2 < len ? hex_digit(from[i + 1]) : -1;
@@ -26,15 +26,27 @@ static char *decode(const char *from, size_t len) {
     return text;
 }
 
+char *cli_url_encode(const char *text, const char *plain) {
+    char *encoded = cli_alloc(3 * strlen(text) + 1, 1), *to = encoded;
+    for (; *text; text++) {
+        if (strchr(plain, *text)) {
+            *to++ = *text;
+        } else {
+            to += sprintf(to, "%%%02X", (unsigned)(unsigned char)*text);
+        }
+    }
+    return encoded;
+}
+
 /* "user:password", "user" or ":password" */
 static void parse_user(cli_url *u, const char *text, size_t len) {
     const char *colon = memchr(text, ':', len);
     size_t user = colon ? (size_t)(colon - text) : len;
     if (user > 0) {
-        u->user = decode(text, user);
+        u->user = cli_url_decode(text, user);
     }
     if (colon) {
-        u->password = decode(colon + 1, len - user - 1);
+        u->password = cli_url_decode(colon + 1, len - user - 1);
     }
 }
 
@@ -45,7 +57,7 @@ static void parse_unix(cli_url *u, const char *text) {
         text += user;
     }
     size_t len = strcspn(text, "?");
-    u->path = decode(text, len);
+    u->path = cli_url_decode(text, len);
     const char *db = strstr(text + len, "db=");
     u->db = cli_format("%s", db ? db + 3 : "0");
 }
@@ -58,10 +70,10 @@ static void parse_redis(cli_url *u, const char *text) {
     }
     bool bracket = *text == '[';
     size_t len = bracket ? strcspn(++text, "]") : strcspn(text, ":/");
-    u->host = decode(text, len);
+    u->host = cli_url_decode(text, len);
     text += len + (bracket && text[len]);
     len = strcspn(text, "/");
-    u->port = len > 1 ? decode(text + 1, len - 1) : cli_format("6379");
+    u->port = len > 1 ? cli_url_decode(text + 1, len - 1) : cli_format("6379");
     text += len;
     u->db = cli_format("%s", text[0] && text[1] ? text + 1 : "0");
 }

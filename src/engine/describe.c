@@ -95,10 +95,6 @@ static bool make_room(job *j) {
     return true;
 }
 
-static void add(uint64_t *sum, uint64_t n) {
-    *sum = n > SEG_UNKNOWN - 1 || *sum > SEG_UNKNOWN - 1 - n ? SEG_UNKNOWN : *sum + n;
-}
-
 static void stream_partition(job *j, uint32_t p, const sg_partition_answer *a) {
     seg_stream_partition *part = &j->info->parts[p];
     sg_key key = sg_key_state(j->stream.ns, j->stream.name, p);
@@ -111,7 +107,7 @@ static void stream_partition(job *j, uint32_t p, const sg_partition_answer *a) {
                                    .slot = sg_key_slot(&key),
                                    .foreign = known ? a->foreign : SEG_UNKNOWN,
                                    .producers = known ? a->producers : SEG_UNKNOWN};
-    add(&j->info->messages, part->messages);
+    sg_known_add(&j->info->messages, part->messages);
 }
 
 static void lose(seg_group_partition *part) {
@@ -141,7 +137,7 @@ static void group_partition(job *j, uint32_t p, const sg_partition_answer *a) {
     } else {
         lose(part);
     }
-    add(&j->group_info->lag, part->lag);
+    sg_known_add(&j->group_info->lag, part->lag);
 }
 
 static void on_partition(void *arg, const sg_result *r) {

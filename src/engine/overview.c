@@ -105,10 +105,6 @@ static bool answered(job *j, bool lost) {
     return true;
 }
 
-static void add(uint64_t *sum, uint64_t n) {
-    *sum = n > SEG_UNKNOWN - 1 || *sum > SEG_UNKNOWN - 1 - n ? SEG_UNKNOWN : *sum + n;
-}
-
 /* ---- streams ------------------------------------------------------------------------------ */
 
 static void make_rows(job *j, const char *const *names, size_t n) {
@@ -234,8 +230,8 @@ static void on_ends(void *arg, const sg_result *r) {
         } else {
             sg_task_fault(&k->job->task, a.status, &a.err);
         }
-        add(&k->row->messages, a.status == SEG_OK ? a.next - a.first : SEG_UNKNOWN);
-        add(&k->row->appended, a.status == SEG_OK ? a.next : SEG_UNKNOWN);
+        sg_known_add(&k->row->messages, a.status == SEG_OK ? a.next - a.first : SEG_UNKNOWN);
+        sg_known_add(&k->row->appended, a.status == SEG_OK ? a.next : SEG_UNKNOWN);
     }
     sg_task_answered(&k->job->task);
 }
@@ -335,8 +331,8 @@ static void on_places(void *arg, const sg_result *r) {
             group_row *g = &k->row->groups[k->from + i];
             uint64_t lag, committed;
             bool known = sg_lag_at(&a, i, &lag, &committed);
-            add(&g->lag, lag);
-            add(&g->committed, committed);
+            sg_known_add(&g->lag, lag);
+            sg_known_add(&g->committed, committed);
             if (!known && !g->gone) {
                 g->status = SEG_ELOST;
                 k->row->doubt = true;

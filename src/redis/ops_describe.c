@@ -104,6 +104,10 @@ uint64_t sg_lag(uint64_t committed, uint64_t first, uint64_t next) {
     return next - (committed > first ? committed : first);
 }
 
+void sg_known_add(uint64_t *sum, uint64_t n) {
+    *sum = n > SEG_UNKNOWN - 1 || *sum > SEG_UNKNOWN - 1 - n ? SEG_UNKNOWN : *sum + n;
+}
+
 bool sg_lag_at(const sg_lag_answer *a, size_t i, uint64_t *lag, uint64_t *committed) {
     bool known = a->status == SEG_OK && number(sg_reply_at(a->places, i), committed);
     if (!known)

@@ -40,6 +40,9 @@ bool sg_lag_at(const sg_lag_answer *a, size_t i, uint64_t *lag, uint64_t *commit
  * end. */
 uint64_t sg_lag(uint64_t committed, uint64_t first, uint64_t next);
 
+/* Add to a sum in which one unknown makes all unknown. */
+void sg_known_add(uint64_t *sum, uint64_t n);
+
 bool sg_group_summary_send(sg_conn *c, const sg_stream *s, const char *const *names, size_t n,
                            sg_result_fn *fn, void *arg);
 typedef struct sg_summary_answer {
