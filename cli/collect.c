@@ -12,13 +12,11 @@
 #include <time.h>
 
 #include "damage.h"
+#include "each.h"
 #include "health.h"
 #include "letters.h"
 #include "lookup.h"
 #include "place.h"
-
-enum { LOOKERS = 4 };
-
 /* What a close look says of a group. */
 typedef struct look {
     double age, fill; /* s; NAN: unknown */
@@ -40,7 +38,7 @@ typedef struct collection {
     bool *told;                /* groups of whose partitions is told */
     uint64_t n_told, n_untold; /* partitions */
     int64_t deadline_us;
-    atomic_size_t next, looked;
+    atomic_size_t looked;
     pthread_mutex_t lock;
     seg_error fault; /* the first one; the lock */
     atomic_bool failed;
@@ -125,32 +123,17 @@ static void look_at(collection *c, size_t i) {
     }
 }
 
-static void *look_on(void *arg) {
+static void look_on(size_t at, void *arg) {
     collection *c = arg;
-    while (!atomic_load(&c->failed) && cli_now_us() < c->deadline_us &&
-           !(c->plan->stop && atomic_load(c->plan->stop))) {
-        size_t at = atomic_fetch_add(&c->next, 1);
-        if (at >= c->n_chosen) {
-            break;
-        }
+    if (!atomic_load(&c->failed) && cli_now_us() < c->deadline_us &&
+        !(c->plan->stop && atomic_load(c->plan->stop))) {
         look_at(c, c->chosen[at]);
         atomic_fetch_add(&c->looked, 1);
     }
-    return NULL;
 }
 
-/* The client pipelines what several threads ask, so some of them fill the time that one waits. */
 static void look_at_all(collection *c) {
-    pthread_t threads[LOOKERS - 1];
-    size_t n = 0;
-    while (n < LOOKERS - 1 && n + 1 < c->n_chosen &&
-           pthread_create(&threads[n], NULL, look_on, c) == 0) {
-        n++;
-    }
-    look_on(c);
-    while (n > 0) {
-        pthread_join(threads[--n], NULL);
-    }
+    cli_each(c->n_chosen, look_on, c);
     c->n_skipped += c->n_chosen - atomic_load(&c->looked);
 }
 

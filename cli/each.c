@@ -6,7 +6,7 @@
 
 #include "cli.h"
 
-enum { THREADS = 8 };
+enum { THREADS = 4 };
 
 typedef struct work {
     size_t n;
