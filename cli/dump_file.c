@@ -285,6 +285,11 @@ static bool read_begin(cli_dump *d, const json_t *object) {
     return read_parts(d, json_object_get(object, "partitions"));
 }
 
+static cli_dump_item torn(cli_dump_file *f) {
+    fault(f, "the file ends before its dump does: it was cut off, or is still being written");
+    return CLI_DUMP_TORN;
+}
+
 /* The next line, or why there is none. MESSAGE: there is one. */
 static cli_dump_item next_line(cli_dump_file *f, seg_bytes *line) {
     switch (cli_archive_next(f->archive, line)) {
@@ -292,8 +297,7 @@ static cli_dump_item next_line(cli_dump_file *f, seg_bytes *line) {
         return CLI_DUMP_MESSAGE;
     case CLI_ARCHIVED_END:
     case CLI_ARCHIVED_TORN:
-        fault(f, "the file ends before its dump does: it was cut off, or is still being written");
-        return CLI_DUMP_TORN;
+        return torn(f);
     case CLI_ARCHIVED_DAMAGED:
         return fault(f, "what comes after this line is damaged");
     case CLI_ARCHIVED_ERROR:
@@ -381,7 +385,7 @@ static cli_dump_item read_end(cli_dump_file *f, const json_t *object, uint64_t b
     }
     /* Cut within what a frame ends with: all lines are there, and the frame is none that can be kept. */
     if (rest == CLI_ARCHIVED_TORN && cli_archive_rest(f->archive).len == 0) {
-        return CLI_DUMP_TORN;
+        return torn(f);
     }
     return rest == CLI_ARCHIVED_END ? CLI_DUMP_COMPLETE
                                     : fault(f, "there is something behind the end of the dump");

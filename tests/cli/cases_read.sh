@@ -357,6 +357,9 @@ case_dump_resume() {
         expect 0 segmenter load --check other.zst
         rm other.zst
     done
+    head -c "$((zstd_bytes - 1))" small.zst >cut.zst
+    expect 1 segmenter load --check cut.zst
+    has err 'the file ends before its dump does'
     # One that replaces another is continued as well, and replaces it then; but nothing that is newer.
     echo old >replaced
     expect 1 segmenter dump orders replaced --force --limit 5
